@@ -1,0 +1,1 @@
+"""The decisions: values, errors, state tables, policy, retry. No I/O, no clock, no randomness."""

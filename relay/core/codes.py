@@ -1,0 +1,470 @@
+"""The registry of error codes: every code, its severity, its cause and its fix.
+
+Why one literal table: a code never changes its meaning, the runbook page and the journal catalog are made from these
+rows, and an error elsewhere can only be raised with a number that stands here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["info", "warning", "error", "critical"]
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """One row of the registry. `retryable`: the same request may succeed later without anybody's help."""
+
+    number: int
+    severity: Severity
+    cause: str
+    fix: str
+    retryable: bool = False
+
+    @property
+    def name(self) -> str:
+        """`BSR-1003`."""
+        return f"BSR-{self.number}"
+
+
+_ROWS = (
+    # 1xxx: configuration
+    Code(
+        1001,
+        "critical",
+        "the configuration file cannot be read",
+        "check that the file exists and that the service user may read it",
+    ),
+    Code(
+        1002,
+        "critical",
+        "the file is not well-formed YAML",
+        "mend the line shown; quote text that holds ': ' or starts with a special character",
+    ),
+    Code(
+        1003,
+        "critical",
+        "unknown key",
+        "remove the key or correct its spelling; 'bseries-relay config reference' lists all keys",
+    ),
+    Code(1004, "critical", "a key is given twice", "keep one of the two"),
+    Code(
+        1005,
+        "critical",
+        "anchors, aliases, merge keys and tags are not allowed",
+        "write the value out where it is needed",
+    ),
+    Code(
+        1006,
+        "critical",
+        "the value is not of the kind that this key takes",
+        "write a value of the kind that the message names",
+    ),
+    Code(1007, "critical", "a required key is missing", "add the key"),
+    Code(
+        1008,
+        "critical",
+        "a secret is written as a literal",
+        "put the secret in a file or a systemd credential and write {file: PATH} or {credential: NAME}",
+    ),
+    Code(
+        1009,
+        "critical",
+        "a secret or a key file cannot be read",
+        "check the name or path, and that the service user may read it",
+    ),
+    Code(
+        1010,
+        "critical",
+        "a file that must be private can be read or changed by others",
+        "chmod it so that only its owner (and for reading the service's group) has access",
+    ),
+    Code(1011, "critical", "the document is too large or not UTF-8", "keep each file under 1 MiB of UTF-8 text"),
+    Code(1012, "critical", "only true and false are booleans", "write true or false"),
+    Code(1013, "critical", "an operation of the policy is not well defined", "mend the operation as the message says"),
+    Code(
+        1014,
+        "critical",
+        "policy.allow names something that does not exist",
+        "use the name of an operation or group; 'bseries-relay policy list' shows them",
+    ),
+    Code(
+        1015,
+        "critical",
+        "a narrowed built-in operation would allow more than it did",
+        "only tighten the built-in operation, or define one under a name of your own",
+    ),
+    Code(1016, "critical", "keys contradict each other", "keep what the message says"),
+    Code(
+        1017,
+        "warning",
+        "the configuration asks for a part that this version does not have",
+        "remove the section, or install a version that has the part",
+    ),
+    Code(
+        1018,
+        "warning",
+        "environment variables for proxies or certificates are set and ignored",
+        "write proxies and CA files in the configuration",
+    ),
+    # 2xxx: the ServiceNow side
+    Code(
+        2001,
+        "error",
+        "ServiceNow cannot be reached",
+        "check DNS, proxy and firewall for the instance's host on port 443",
+        retryable=True,
+    ),
+    Code(
+        2002,
+        "error",
+        "the TLS handshake with ServiceNow failed",
+        "check servicenow.tls (CA file, pins, minimum version) and the clock",
+        retryable=True,
+    ),
+    Code(
+        2003,
+        "warning",
+        "ServiceNow did not answer in time",
+        "if it stays so, look at the instance's load or raise servicenow.timeout",
+        retryable=True,
+    ),
+    Code(
+        2004,
+        "warning",
+        "the connection to ServiceNow broke before the answer was complete",
+        "if it stays so, look at proxies and firewalls between",
+        retryable=True,
+    ),
+    Code(
+        2005,
+        "error",
+        "ServiceNow refused the credentials",
+        "check servicenow.auth and that the user is active and not locked out",
+        retryable=True,
+    ),
+    Code(
+        2006,
+        "error",
+        "the relay's ServiceNow user lacks a right",
+        "give the user the role mid_server and read access to its tables",
+        retryable=True,
+    ),
+    Code(
+        2007,
+        "warning",
+        "ServiceNow's rate limit is reached",
+        "raise the rate limit rule for the relay's user, or the poll interval",
+        retryable=True,
+    ),
+    Code(
+        2008,
+        "warning",
+        "ServiceNow answered with a server error",
+        "look at the instance's system log for the time shown",
+        retryable=True,
+    ),
+    Code(
+        2009,
+        "error",
+        "ServiceNow answered with a page instead of the API",
+        "wake the instance if it hibernates; check servicenow.url and login redirects",
+        retryable=True,
+    ),
+    Code(
+        2010,
+        "warning",
+        "ServiceNow cancelled the transaction",
+        "look at the instance's transaction quotas",
+        retryable=True,
+    ),
+    Code(
+        2011,
+        "warning",
+        "ServiceNow's answer is not complete JSON",
+        "if it stays so, look at proxies between that change answers",
+        retryable=True,
+    ),
+    Code(
+        2012,
+        "warning",
+        "ServiceNow did not serve every part of a batch",
+        "none needed: the relay asks again with a smaller batch",
+        retryable=True,
+    ),
+    Code(
+        2013,
+        "critical",
+        "another program answers the records of this agent",
+        "stop the other poller or give the relay its own name, then run 'bseries-relay resume'",
+    ),
+    Code(
+        2014,
+        "error",
+        "ServiceNow's answer is larger than the relay reads",
+        "none needed: the relay asks again for less",
+        retryable=True,
+    ),
+    Code(
+        2015,
+        "error",
+        "ServiceNow rejected the request",
+        "look at the message; a business rule or data policy of the instance may forbid it",
+    ),
+    Code(
+        2016,
+        "info",
+        "the record no longer exists in ServiceNow or is hidden from the relay's user",
+        "none needed, unless records vanish that should not",
+    ),
+    Code(
+        2017,
+        "error",
+        "ServiceNow refused to issue an OAuth token",
+        "check the OAuth application's client id, secret and allowed grant type",
+        retryable=True,
+    ),
+    Code(
+        2018,
+        "warning",
+        "the relay's ecc_agent record cannot be kept current",
+        "give the relay's user write access to ecc_agent, or set servicenow.register to false",
+        retryable=True,
+    ),
+    Code(
+        2019,
+        "error",
+        "ServiceNow returned records that were not asked for",
+        "check that the agent, queue and state columns of ecc_queue exist and are readable",
+        retryable=True,
+    ),
+    Code(
+        2020,
+        "error",
+        "the proxy refused the connection to ServiceNow",
+        "check servicenow.proxy and the proxy's rules",
+        retryable=True,
+    ),
+    # 3xxx: the appliance side
+    Code(
+        3001,
+        "error",
+        "the appliance cannot be reached",
+        "check DNS and firewall for the appliance's host on its port",
+        retryable=True,
+    ),
+    Code(
+        3002,
+        "error",
+        "the TLS handshake with the appliance failed",
+        "check the appliance's tls section (CA file, pins, minimum version) and the clock",
+        retryable=True,
+    ),
+    Code(
+        3003,
+        "warning",
+        "the appliance did not answer in time",
+        "look at the appliance's load or raise its timeout",
+        retryable=True,
+    ),
+    Code(
+        3004,
+        "warning",
+        "the connection to the appliance broke before the answer was complete",
+        "look at firewalls between",
+        retryable=True,
+    ),
+    Code(
+        3005,
+        "error",
+        "the appliance refused the API account",
+        "check client_id and client_secret, and the account's allowed addresses and permissions",
+        retryable=True,
+    ),
+    Code(
+        3006,
+        "error",
+        "calls wait because the appliance refused the API account several times",
+        "mend the account; the relay waits so that it does not lock the account",
+        retryable=True,
+    ),
+    Code(
+        3007,
+        "warning",
+        "the appliance's rate limit is reached",
+        "spread the calls, or lower the load of other users of this API account",
+        retryable=True,
+    ),
+    Code(
+        3008,
+        "error",
+        "the appliance's answer is larger than allowed",
+        "narrow the call, or raise response_bytes (and servicenow.answer_bytes)",
+    ),
+    Code(
+        3009,
+        "error",
+        "the appliance's answer cannot be decoded",
+        "look at the appliance's software and proxies between",
+    ),
+    Code(
+        3010,
+        "error",
+        "outcome unknown: the call may have taken effect and is not repeated",
+        "look at the appliance whether it took effect before asking again",
+    ),
+    Code(3011, "warning", "the hourly budget of the API account is used up", "wait, or lower the load", retryable=True),
+    Code(3012, "error", "the appliance is disabled in the configuration", "set enabled: true for it"),
+    Code(
+        3013,
+        "error",
+        "the appliance answered with a kind of content that the operation does not allow",
+        "check the operation's response types",
+    ),
+    Code(
+        3014,
+        "error",
+        "the proxy refused the connection to the appliance",
+        "check the appliance's proxy section and the proxy's rules",
+        retryable=True,
+    ),
+    # 4xxx: policy and bad work
+    Code(4001, "warning", "the relay does not do this kind of work", "use RESTProbe or BSeriesProbe"),
+    Code(
+        4002,
+        "warning",
+        "the operation is not allowed by the policy",
+        "add the operation or its group to policy.allow if it should be",
+    ),
+    Code(
+        4003,
+        "warning",
+        "no operation of the policy fits this call",
+        "compare with 'bseries-relay policy list'; 'policy test' tells why",
+    ),
+    Code(4004, "warning", "an argument is not acceptable", "correct the argument as the message says"),
+    Code(
+        4005,
+        "warning",
+        "unknown argument",
+        "leave the argument out; 'bseries-relay policy list' shows what the operation takes",
+    ),
+    Code(4006, "warning", "the payload is not well-formed", "correct the script that writes the record"),
+    Code(4007, "warning", "the payload is larger than the relay reads", "send less than 1 MiB in one record"),
+    Code(
+        4008,
+        "warning",
+        "no configured appliance fits this call",
+        "name an appliance of the configuration, or use its host name",
+    ),
+    Code(4009, "warning", "the operation's own rate limit is reached", "wait, or raise per_minute"),
+    Code(4012, "warning", "the record was too old to be executed", "send it again if it is still wanted"),
+    Code(4013, "warning", "an administrator discarded the job", "ask the administrator of the relay for the reason"),
+    Code(
+        4014,
+        "warning",
+        "the relay refuses this system command",
+        "only pauseMid, resumeMid and getResourceState are served",
+    ),
+    Code(
+        4015,
+        "error",
+        "the answer is larger than ServiceNow may be given",
+        "narrow the call, or raise servicenow.answer_bytes",
+    ),
+    Code(
+        4016,
+        "error",
+        "ServiceNow refused the answer's record",
+        "look at the instance's log; the full answer could not be delivered",
+    ),
+    # 5xxx: storage and audit
+    Code(
+        5001, "critical", "the store cannot be opened", "check the state folder's owner, mode and mount", retryable=True
+    ),
+    Code(
+        5002,
+        "critical",
+        "the store is damaged",
+        "stop the relay, keep the folder, restore or move the store away; open records are found again in ServiceNow",
+    ),
+    Code(
+        5003,
+        "critical",
+        "the store was written by a newer version",
+        "install that version again, or restore the older store",
+    ),
+    Code(
+        5004,
+        "critical",
+        "the disk is full, or nearly so",
+        "free space on the file system of the state folder",
+        retryable=True,
+    ),
+    Code(
+        5005,
+        "critical",
+        "a write to disk failed",
+        "look at the kernel's log; the relay stops and starts again from what the disk holds",
+    ),
+    Code(
+        5006,
+        "critical",
+        "another relay uses the state folder",
+        "stop the other one, or give this one its own storage.directory",
+        retryable=True,
+    ),
+    Code(
+        5007,
+        "critical",
+        "the audit log cannot be written",
+        "check space and rights of the audit folder",
+        retryable=True,
+    ),
+    Code(
+        5008,
+        "critical",
+        "a stored body was encrypted with a key that is not here",
+        "give the former storage key back",
+        retryable=True,
+    ),
+    Code(
+        5009,
+        "critical",
+        "the storage key cannot be made or read",
+        "give storage.key, or make the key's folder writable",
+    ),
+    Code(
+        5010,
+        "warning",
+        "the audit log ended in a torn line, which was set aside",
+        "none needed: the line belonged to no effect",
+    ),
+    Code(
+        5011,
+        "critical",
+        "the audit log does not verify",
+        "keep the folder for the investigation; 'bseries-relay audit verify' names the first bad line",
+    ),
+    # 9xxx: internal
+    Code(9001, "critical", "a fault of the relay itself", "report it with the log lines of this job"),
+    Code(
+        9002,
+        "critical",
+        "the job stopped the relay three times and is not tried again",
+        "report it with the log lines of this job",
+    ),
+)
+
+REGISTRY: dict[int, Code] = {row.number: row for row in _ROWS}
+
+
+def code_of(number: int) -> Code:
+    """The registry's row for a code.
+
+    Raises:
+        KeyError: no such code; a fault of the caller.
+
+    """
+    return REGISTRY[number]

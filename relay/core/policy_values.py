@@ -1,0 +1,60 @@
+"""The values that the policy takes and gives. The decision itself is in `relay.core.policy`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from relay.core.jobs import Json
+
+
+@dataclass(frozen=True, slots=True)
+class ApplianceRequest:
+    """A call as the policy rebuilt it from an operation and its validated arguments.
+
+    `path` starts with `/` and is percent-encoded; `query` and form pairs are not. Exactly the bytes made of this value
+    are sent. `safe`: may be repeated after an unknown outcome. `reserved`: may use the part of the rate limit kept for
+    urgent calls. `max_bytes` 0 means the appliance's own limit. `types` empty means any content type.
+    """
+
+    appliance: str
+    operation: str
+    method: str
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    content_type: str | None = None
+    accept: str | None = None
+    safe: bool = False
+    reserved: bool = False
+    max_bytes: int = 0
+    types: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """The policy lets the call pass. `rule` is the entry of `policy.allow` that did."""
+
+    request: ApplianceRequest
+    arguments: Mapping[str, Json]
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPlaceholder:
+    """The call is a vendor script's post to `/oauth2/token`; the relay answers it itself."""
+
+    appliance: str
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """The policy refuses. `number` is a code of the registry, `rule` what refused, `operation` the nearest match."""
+
+    number: int
+    detail: str
+    rule: str = ""
+    operation: str = ""
+
+
+Decision = Allowed | TokenPlaceholder | Denied

@@ -19,7 +19,7 @@ class Queue(Protocol):
     """ServiceNow's ECC queue, seen by one agent. Raises nothing but `ServiceNowError`."""
 
     async def poll(self, limit: int, leave_out: Sequence[str]) -> Page:
-        """Up to `limit` ready outputs of our agent, highest priority then oldest first, without those of `leave_out`."""
+        """Up to `limit` ready outputs of our agent, by priority, then oldest, without `leave_out`."""
         ...
 
     async def claim(self, sys_ids: Sequence[str]) -> list[Claimed | Taken | ServiceNowError]:

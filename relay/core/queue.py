@@ -15,9 +15,10 @@ DROPPED     not ours; forgotten, since the row may come back
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
+from relay.core.errors import ServiceNowError
 from relay.core.machine import StateTable
+from relay.core.record import Record
 
 SEEN = "SEEN"
 CLAIMED = "CLAIMED"
@@ -37,6 +38,7 @@ QUEUE = StateTable(
         SEEN: {
             "claimed": CLAIMED,
             "claim unknown": SEEN,
+            "put off": SEEN,
             "taken": DROPPED,
             "answered there": INSERTED,
         },
@@ -97,15 +99,15 @@ MAX_ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What becomes of a call whose outcome is not known. `code` is the answer's code when it is not repeated."""
+    """An event of the table, and the code of the answer that goes with it, 0 when none does."""
 
-    event: Literal["repeat", "answer"]
+    event: str
     code: int = 0
 
 
 def after_unknown(*, safe: bool, attempts: int) -> Verdict:
     """Decide about a call that may have reached the appliance, with the relay alive all the time."""
-    return Verdict("repeat") if safe and attempts < MAX_ATTEMPTS else Verdict("answer", 3010)
+    return Verdict("maybe sent, safe") if safe and attempts < MAX_ATTEMPTS else Verdict("outcome unknown", 3010)
 
 
 def after_crash(*, safe: bool, attempts: int) -> Verdict:
@@ -114,5 +116,76 @@ def after_crash(*, safe: bool, attempts: int) -> Verdict:
     A safe call that was under way at three stops is suspected of having caused them.
     """
     if not safe:
-        return Verdict("answer", 3010)
-    return Verdict("repeat") if attempts < MAX_ATTEMPTS else Verdict("answer", 9002)
+        return Verdict("outcome unknown", 3010)
+    return Verdict("repeated") if attempts < MAX_ATTEMPTS else Verdict("outcome unknown", 9002)
+
+
+ORPHAN_AGE = 600.0
+"""Seconds. A `processing` row of our agent that the store does not know and that is older belongs to nobody else."""
+
+
+def at_start(state: str, record: Record | None, *, agent: str, answered: bool) -> str | None:
+    """The event that the row's present state in ServiceNow calls for, None when the job stays as it is.
+
+    Args:
+        state: SEEN, CLAIMED or UNCERTAIN as stored.
+        record: the row as it was read back; None when it is gone or hidden.
+        agent: our `mid.server.<name>`.
+        answered: ServiceNow holds an answer to it.
+
+    """
+    if answered:
+        return "answered there"
+    if record is None or record["agent"] != agent or record["state"] not in {"ready", "processing"}:
+        return "taken"
+    return "claimed" if state == SEEN and record["state"] == "processing" else None
+
+
+FORBIDDEN_TRIES = 5
+"""A 403 for an answer is a missing role more often than a rule against this one record: an administrator gets
+some minutes to mend it before the answer is taken as refused."""
+
+
+def after_insert(error: ServiceNowError, *, tries: int, refused_before: bool) -> str:
+    """The event for an answer whose insert failed. `tries` counts the failed inserts, this one included."""
+    if error.maybe_sent:
+        return "insert unknown"
+    if error.retryable and not (error.number == FORBIDDEN and tries >= FORBIDDEN_TRIES):
+        return "put off"
+    return "answer refused again" if refused_before else "answer refused"
+
+
+FORBIDDEN = 2006
+SERVER_ERROR = 2008
+LOOKS_FOR_ABSENT = 2
+"""An answer counts as absent when it was not found this often, `LOOK_AGAIN` seconds apart."""
+LOOK_AGAIN = 10.0
+
+
+def verify_after(error: ServiceNowError, *, kept: bool, settle: float) -> float:
+    """Seconds until an insert of unknown outcome may be asked for.
+
+    After a received 5xx the transaction is over; after a time-out or a reset it may go on for `settle` seconds. Where
+    the instance keeps our sys_ids a repeat cannot make a second answer, so there is nothing to wait for.
+    """
+    return 0.0 if kept or error.number == SERVER_ERROR else settle
+
+
+def after_look(*, found: bool, kept: bool, looks: int, sight: bool) -> str:
+    """The event after ServiceNow was asked for an answer.
+
+    Args:
+        found: the answer is there.
+        kept: the instance keeps our sys_ids.
+        looks: how often it was not found, this time included.
+        sight: this account has read back an input of its own since the start, so that "absent" means something.
+
+    """
+    if found:
+        return "found"
+    return "absent" if kept or (sight and looks >= LOOKS_FOR_ABSENT) else "put off"
+
+
+def expired(age: float, *, safe: bool, unsafe_limit: float, safe_limit: float) -> bool:
+    """Whether a record of this age, seconds, must no longer be executed."""
+    return age > (safe_limit if safe else unsafe_limit)

@@ -18,20 +18,26 @@ from relay.core.record import Outcome, Record, Reply
 class Queue(Protocol):
     """ServiceNow's ECC queue, seen by one agent. Raises nothing but `ServiceNowError`."""
 
-    async def poll(self, limit: int, leave_out: Sequence[str]) -> Page:
-        """Up to `limit` ready outputs of our agent, by priority, then oldest, without `leave_out`."""
+    async def poll(self, limit: int, leave_out: Sequence[str], topics: Sequence[str] = ()) -> Page:
+        """Up to `limit` ready outputs of our agent, by priority, then oldest, without `leave_out`.
+
+        `topics` restricts them to these topics; none means all.
+        """
         ...
 
-    async def claim(self, sys_ids: Sequence[str]) -> list[Claimed | Taken | ServiceNowError]:
-        """Set `state=processing` on each. An error with `maybe_sent` means unknown: read the row back."""
+    async def claim(self, sys_ids: Sequence[str], *, payload: bool = True) -> list[Claimed | Taken | ServiceNowError]:
+        """Set `state=processing` on each. An error with `maybe_sent` means unknown: read the row back.
+
+        `payload` False leaves the payload out of the answered rows: for records too large to be read.
+        """
         ...
 
     async def read(self, sys_ids: Sequence[str]) -> dict[str, Record]:
         """The rows of these ids as they are now, complete; absent ones are gone or hidden."""
         ...
 
-    async def processing(self, limit: int) -> list[Record]:
-        """Outputs of our agent in `processing`, oldest first, complete."""
+    async def processing(self, limit: int, leave_out: Sequence[str]) -> list[Record]:
+        """Outputs of our agent in `processing`, oldest first, complete, without `leave_out`."""
         ...
 
     async def find(self, output_sys_ids: Sequence[str]) -> dict[str, FoundInput]:

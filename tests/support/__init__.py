@@ -1,0 +1,1 @@
+"""What several areas' tests share: a throw-away CA and scriptable servers on loopback."""

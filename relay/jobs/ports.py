@@ -8,6 +8,18 @@ from typing import Protocol
 from relay.core.jobs import Change, Job, Json, NewJob, Tombstone
 
 
+class Clock(Protocol):
+    """This machine's clocks, seconds."""
+
+    def wall(self) -> float:
+        """Since the epoch; may jump."""
+        ...
+
+    def monotonic(self) -> float:
+        """Since some moment; never jumps."""
+        ...
+
+
 class Store(Protocol):
     """The durable queue. Every method returns after what it did is on disk; every failure is a `StorageError`."""
 

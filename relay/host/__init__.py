@@ -1,0 +1,1 @@
+"""Edge: this machine (systemd, clock, TLS, HTTP, logs, metrics, files, signals, watching)."""

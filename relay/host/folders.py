@@ -1,0 +1,98 @@
+"""Where configuration, state and the control socket live.
+
+systemd's variables come first, then the configuration's own `storage.directory`, then the system's folders when this
+user may use them, and platformdirs' user folders for an unprivileged run.
+
+Why several places for the control socket: the daemon of a unit has `$RUNTIME_DIRECTORY`, the administrator's shell has
+not, and both read the same configuration. The daemon binds the first place; a client tries them in order.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+NAME = "bseries-relay"
+SOCKET = "control.sock"
+KEY_SUFFIX = "-key"
+
+_CONFIG = Path("/etc") / NAME
+_STATE = Path("/var/lib") / NAME
+_RUNTIME = Path("/run") / NAME
+
+Usable = Callable[[Path], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Absolute places on this machine. Nothing is created.
+
+    Attributes:
+        config: holds `relay.yaml` and `conf.d`.
+        state: the store and the audit log.
+        key: holds the storage key that the relay makes for itself. Why apart from the state: a copy or a backup of the
+            state folder alone does not open the bodies in it.
+        socket: where the daemon binds the control socket.
+        sockets: where a client looks for it, best first.
+
+    """
+
+    config: Path
+    state: Path
+    key: Path
+    socket: Path
+    sockets: tuple[Path, ...]
+
+
+def find_folders(
+    environ: Mapping[str, str],
+    *,
+    storage: Path | None = None,
+    root: bool | None = None,
+    usable: Usable | None = None,
+) -> Folders:
+    """The folders of this process.
+
+    Args:
+        environ: systemd's variables are read from here. Each may hold several paths, joined by colons.
+        storage: `storage.directory` of the configuration; None before it is read, and when it is absent.
+        root: whether the process runs as root; None asks the system.
+        usable: whether a system folder serves this user; None asks the system.
+
+    """
+    root = os.geteuid() == 0 if root is None else root
+    usable = usable or _usable
+    states = _paths(environ, "STATE_DIRECTORY")
+    configs = _paths(environ, "CONFIGURATION_DIRECTORY")
+    runtimes = _paths(environ, "RUNTIME_DIRECTORY")
+    default = states[0] if states else _system_or(_STATE, platformdirs.user_state_path(NAME), root, usable)
+    state = storage.absolute() if storage else default
+    runtime = _system_or(_RUNTIME, platformdirs.user_runtime_path(NAME), root, usable)
+    places = [*runtimes[:1], *([state] if storage else []), runtime, _RUNTIME]
+    sockets = tuple(dict.fromkeys(place / SOCKET for place in places))
+    return Folders(
+        config=configs[0] if configs else _system_or(_CONFIG, platformdirs.user_config_path(NAME), root, usable),
+        state=state,
+        key=states[1] if len(states) > 1 else state.with_name(state.name + KEY_SUFFIX),
+        socket=sockets[0],
+        sockets=sockets,
+    )
+
+
+def _paths(environ: Mapping[str, str], name: str) -> list[Path]:
+    """The absolute paths of a systemd variable. A relative one is no folder of ours and is left out."""
+    return [Path(part) for part in environ.get(name, "").split(":") if part.startswith("/")]
+
+
+def _system_or(system: Path, user: Path, root: bool, usable: Usable) -> Path:  # noqa: FBT001  # private, two flags in one call
+    return system if root or usable(system) else user
+
+
+def _usable(folder: Path) -> bool:
+    """Configuration is only read, but whoever may run the service may also write its state."""
+    wanted = os.R_OK | os.X_OK if folder == _CONFIG else os.R_OK | os.W_OK | os.X_OK
+    return os.access(folder, wanted)

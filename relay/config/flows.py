@@ -1,0 +1,126 @@
+"""The settings of sessions and approvals: what becomes of the appliance's events and of its requests for approval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from relay.config.leaves import Choice, Duration, Text, bad
+from relay.config.section import CONTRADICTION, Boolean, Column, DottedColumn, Section
+
+
+class TableMapping(Section):
+    """A table of ServiceNow and those of its columns that are not called as the relay calls them."""
+
+    table: Column = Field(description="The table's name.")
+    fields: Mapping[Column, Column] = Field(default={}, description="The relay's name of a column, and the table's.")
+
+
+class SessionTables(Section):
+    """The tables that sessions are written to."""
+
+    session: TableMapping = Field(
+        default=TableMapping(table="x_bsr_relay_session"), description="One row for each session."
+    )
+    event: TableMapping = Field(
+        default=TableMapping(table="x_bsr_relay_session_event"), description="One row for each selected event."
+    )
+
+
+class TablesAt(Choice):
+    """`auto`, `none`, or a map of tables."""
+
+    def __init__(self) -> None:
+        super().__init__("auto", "none")
+        self.words = "auto, none, or a map of session and event"
+
+    def parse(self, value: Any) -> Any:  # noqa: ANN401  # see Leaf
+        """The word or the tables."""
+        return SessionTables.model_validate(value) if isinstance(value, Mapping) else super().parse(value)
+
+
+class EventsAt(Text):
+    """`all`, or a list of event types."""
+
+    def __init__(self) -> None:
+        super().__init__("all, or a list of event types")
+
+    def parse(self, value: Any) -> Any:  # noqa: ANN401  # see Leaf
+        """The word or the list."""
+        if isinstance(value, list | tuple):
+            return tuple(Text("an event type", longest=80).parse(item) for item in value)
+        return value if value == "all" else self.refuse()
+
+
+class SessionSettings(Section):
+    """What becomes of the appliance's session events."""
+
+    mode: Annotated[Literal["import", "forward", "both", "off"], Choice("import", "forward", "both", "off")] = Field(
+        default="import", description="Write sessions to ServiceNow's tables, hand the events on, both, or nothing."
+    )
+    tables: Annotated[Literal["auto", "none"] | SessionTables, TablesAt()] = Field(
+        default="auto",
+        description="auto: rows when ServiceNow has the tables; none: notes and attachments only; or a map.",
+    )
+    import_external: Boolean = Field(default=True, description="Import sessions that were not started from ServiceNow.")
+    associate_user: Boolean = Field(default=True, description="Link the session to the ServiceNow user.")
+    associate_ci: Boolean = Field(default=True, description="Link the session to the configuration item.")
+    events: Annotated[Literal["all"] | tuple[str, ...], EventsAt()] = Field(
+        default=(
+            "Session Note Added",
+            "File Upload",
+            "File Download",
+            "System Information Retrieved",
+            "Screen Recording",
+        ),
+        description="Event types that are written, or all.",
+    )
+    recordings: Annotated[Literal["link", "attach", "store", "none"], Choice("link", "attach", "store", "none")] = (
+        Field(default="link", description="What is kept of recordings.")
+    )
+    sweep: Annotated[float, Duration("1s")] = Field(
+        default=300.0, description="Time between looks for sessions whose end event never came."
+    )
+
+
+class OverrideSettings(Section):
+    """One check of a ticket that replaces the built-in ones: a task's field against a value or the request."""
+
+    field: DottedColumn = Field(description="The task's column.")
+    comparator: Annotated[Literal["equal", "less", "greater"], Choice("equal", "less", "greater")] = Field(
+        description="How the column must compare."
+    )
+    value: Annotated[str, Text("a value in quotes", longest=255)] | None = Field(
+        default=None, description="With this value."
+    )
+    reference: (
+        Annotated[str, Text("a name of the request", r"[a-z_]+(?:\.[a-z_]+)*", "jump_item.computer_name")] | None
+    ) = Field(default=None, description="With this part of the appliance's request.")
+    message: Annotated[str, Text("the denial's text", longest=1024)] = Field(
+        description="The denial. %TaskFieldName%, %ComparatorSymbol% and %FieldValue% are replaced."
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.value is None) == (self.reference is None):
+            bad(CONTRADICTION, "exactly one of value and reference")
+        return self
+
+
+class ApprovalSettings(Section):
+    """How the appliance's requests for approval are decided."""
+
+    mode: Annotated[Literal["evaluate", "forward", "off"], Choice("evaluate", "forward", "off")] = Field(
+        default="evaluate", description="Check the ticket here, hand the request on to ServiceNow, or refuse."
+    )
+    deadline: Annotated[float, Duration("100ms", "1h")] = Field(
+        default=20.0, description="No answer from ServiceNow in this time is a denial."
+    )
+    response_path: Annotated[str, Text("a path", r"/[A-Za-z0-9._~/-]*", "/api/endpoint_approval")] = Field(
+        default="/api/endpoint_approval", description="The only path of the appliance that a decision may be sent to."
+    )
+    overrides: tuple[OverrideSettings, ...] = Field(
+        default=(), description="Checks that replace those of the configuration item, the approval and the state."
+    )

@@ -1,0 +1,353 @@
+"""The settings: one frozen model for each section of the YAML, with its defaults, bounds and description.
+
+The schema, the reference and the sample are made from these models; a key exists if and only if it stands here.
+Durations are seconds, sizes bytes, secrets references. A key without a value counts as absent.
+
+Why absent: a drop-in can so take a section or a key away (`proxy: null`), and a section whose keys are all commented
+out means its defaults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from relay.config.flows import ApprovalSettings, SessionSettings
+from relay.config.leaves import Choice, Duration, Number, Size, Text, Whole, bad
+from relay.config.network import HostName, Listen, Network, Origin, Pin, ProxyUrl
+from relay.config.policy import PolicySettings
+from relay.config.section import (
+    CONTRADICTION,
+    Account,
+    Boolean,
+    Column,
+    File,
+    Name,
+    Networks,
+    Secret,
+    Section,
+    Timeout,
+    need_both,
+)
+from relay.config.values import Endpoint, SecretRef
+
+
+class RelaySettings(Section):
+    """Who this relay is."""
+
+    name: Annotated[
+        str,
+        Text("a name of letters, digits, ' ', '.', '_' and '-'", r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}", "relay01"),
+    ] = Field(description="The agent's name in ServiceNow is mid.server. and this name.")
+
+
+class ProxySettings(Section):
+    """A proxy on the way to one side. There is none unless it is written here; the environment is ignored."""
+
+    url: Annotated[str, ProxyUrl()] = Field(description="The proxy. It must understand CONNECT.")
+    username: Account | None = Field(default=None, description="The proxy's account, when it asks for one.")
+    password: Secret | None = Field(default=None, description="The password of the proxy's account.")
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        need_both(self.username, self.password, "username and password")
+        return self
+
+
+class TlsSettings(Section):
+    """How the other side proves itself, and how the relay does when it is asked."""
+
+    ca_file: File | None = Field(
+        default=None, description="Certificates (PEM) of the authorities to trust. Absent: the system's trust store."
+    )
+    client_certificate: File | None = Field(
+        default=None, description="The relay's own certificate (PEM) for mutual TLS."
+    )
+    client_key: Secret | None = Field(default=None, description="The private key (PEM) of client_certificate.")
+    pins: tuple[Annotated[str, Pin()], ...] = Field(
+        default=(), description="SHA-256 of public keys; any one must match the server's. Empty: no pinning."
+    )
+    minimum_version: Annotated[Literal["TLSv1.2", "TLSv1.3"], Choice("TLSv1.2", "TLSv1.3")] = Field(
+        default="TLSv1.2", description="The oldest protocol version that is accepted."
+    )
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        need_both(self.client_certificate, self.client_key, "client_certificate and client_key")
+        return self
+
+
+class BasicAuth(Section):
+    """A ServiceNow user's name and password."""
+
+    username: Account = Field(description="The ServiceNow user.")
+    password: Secret = Field(description="That user's password.")
+
+
+class OAuthClientAuth(Section):
+    """OAuth 2.0, grant type client credentials."""
+
+    client_id: Account = Field(description="The OAuth application's client id.")
+    client_secret: Secret = Field(description="The OAuth application's client secret.")
+
+
+class OAuthPasswordAuth(OAuthClientAuth):
+    """OAuth 2.0, grant type password."""
+
+    username: Account = Field(description="The ServiceNow user.")
+    password: Secret = Field(description="That user's password.")
+
+
+class OAuthJwtAuth(OAuthClientAuth):
+    """OAuth 2.0, grant type JWT bearer."""
+
+    key: Secret = Field(description="The private key (PEM) that signs the assertion.")
+    key_id: Account = Field(description="The key's id in ServiceNow's JWT verifier map.")
+    subject: Account = Field(description="The ServiceNow user that the assertion is for.")
+
+
+class ServiceNowAuth(Section):
+    """How the relay signs in at ServiceNow: exactly one of these."""
+
+    basic: BasicAuth | None = Field(default=None, description="User name and password.")
+    oauth_client: OAuthClientAuth | None = Field(default=None, description="OAuth client credentials.")
+    oauth_password: OAuthPasswordAuth | None = Field(default=None, description="OAuth with a user's password.")
+    oauth_jwt: OAuthJwtAuth | None = Field(default=None, description="OAuth with a signed assertion.")
+    certificate: Boolean = Field(default=False, description="Mutual TLS alone, with tls.client_certificate.")
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        chosen = [name for name in type(self).model_fields if getattr(self, name)]
+        if len(chosen) != 1:
+            found = " and ".join(chosen) or "none"
+            bad(
+                CONTRADICTION,
+                f"exactly one of basic, oauth_client, oauth_password, oauth_jwt, certificate; found {found}",
+            )
+        return self
+
+
+class PollSettings(Section):
+    """How the queue is asked."""
+
+    interval: Annotated[float, Duration("50ms", "1h")] = Field(default=5.0, description="Time between polls when idle.")
+    batch: Annotated[int, Whole(1, 1000)] = Field(
+        default=100, description="The most records of one poll; it adapts below that."
+    )
+
+
+class ExpireSettings(Section):
+    """How old work may be. Older work is answered BSR-4012 and not executed."""
+
+    unsafe: Annotated[float, Duration("1s")] = Field(default=120.0, description="Calls that change something.")
+    safe: Annotated[float, Duration("1s")] = Field(default=3600.0, description="Calls that may be repeated.")
+
+
+class ServiceNowSettings(Section):
+    """The ServiceNow side."""
+
+    url: Annotated[str, Origin()] = Field(description="The instance. https only.")
+    auth: ServiceNowAuth = Field(description="Exactly one way to sign in.")
+    tls: TlsSettings = Field(default=TlsSettings(), description="Certificates, pins and protocol version.")
+    proxy: ProxySettings | None = Field(default=None, description="The proxy to the instance. Absent: none.")
+    poll: PollSettings = Field(default=PollSettings(), description="How the queue is asked.")
+    wake: Annotated[Literal["amb", "off"], Choice("amb", "off")] = Field(
+        default="amb", description="A push channel that wakes the poll early."
+    )
+    register_agent: Boolean = Field(
+        default=True,
+        alias="register",
+        description="Find or make the relay's ecc_agent record, refresh it, mark it Down at stop.",
+    )
+    expire: ExpireSettings = Field(default=ExpireSettings(), description="How old work may be.")
+    settle: Annotated[float, Duration("0s", "1h")] = Field(
+        default=65.0, description="How long an insert of unknown outcome may still be running."
+    )
+    answer_bytes: Annotated[int, Size("1KiB", "1GiB")] = Field(
+        default=5 * 1024**2, description="Larger answers are an error that names the real size."
+    )
+    require_signature: Annotated[bool | Literal["unsafe"], Choice("false", "unsafe", "true")] = Field(
+        default=False, description="Whether work must be signed: none, calls that change something, or all."
+    )
+    user_fields: tuple[Column, ...] = Field(
+        default=("user_name", "x_bmgr_bomgar_pam_username", "u_beyondtrust_username"),
+        description="Columns of sys_user that hold a person's user name at the appliance.",
+    )
+    timeout: Timeout = Field(default=30.0, description="The most that one request may take.")
+
+    @model_validator(mode="after")
+    def _certificate(self) -> Self:
+        if self.auth.certificate and self.tls.client_certificate is None:
+            bad(CONTRADICTION, "auth.certificate needs tls.client_certificate and tls.client_key")
+        return self
+
+
+class ApplianceAuth(Section):
+    """The appliance's API account."""
+
+    client_id: Account = Field(description="The API account's OAuth client id.")
+    client_secret: Secret = Field(description="The API account's OAuth client secret.")
+
+
+class LimitSettings(Section):
+    """What the relay asks of an appliance at most. The defaults are the appliance's own limits for an API account."""
+
+    requests_per_second: Annotated[float, Number(0.1, 100_000)] = Field(default=20.0, description="Calls a second.")
+    requests_per_hour: Annotated[int, Whole(1, 100_000_000)] = Field(default=15_000, description="Calls an hour.")
+    concurrent: Annotated[int, Whole(1, 256)] = Field(default=8, description="Calls at the same time.")
+    response_bytes: Annotated[int, Size("1KiB", "16GiB")] = Field(
+        default=20 * 1024**2, description="The largest answer that is read."
+    )
+
+
+class ApplianceSettings(Section):
+    """One appliance."""
+
+    product: Annotated[Literal["pra", "rs"], Choice("pra", "rs")] = Field(
+        description="Privileged Remote Access (pra) or Remote Support (rs)."
+    )
+    enabled: Boolean = Field(default=True, description="Work for a disabled appliance is answered BSR-3012.")
+    url: Annotated[str, Origin()] = Field(description="The appliance. https only.")
+    also_known_as: tuple[Annotated[str, HostName()], ...] = Field(
+        default=(), description="Other host names of the same appliance, as they stand in work."
+    )
+    auth: ApplianceAuth = Field(description="The API account.")
+    tls: TlsSettings = Field(default=TlsSettings(), description="Certificates, pins and protocol version.")
+    proxy: ProxySettings | None = Field(default=None, description="The proxy to the appliance. Absent: none.")
+    limits: LimitSettings = Field(default=LimitSettings(), description="What is asked of the appliance at most.")
+    timeout: Timeout = Field(default=30.0, description="The most that one call may take.")
+    retry_for: Annotated[float, Duration("0s", "1h")] = Field(
+        default=20.0, description="A call that surely was not executed is repeated this long."
+    )
+    accept_from: Networks | None = Field(default=None, description="Replaces listener.accept_from for this appliance.")
+    event_token: Secret | None = Field(default=None, description="Replaces listener.event_token for this appliance.")
+    sessions: SessionSettings | None = Field(default=None, description="Replaces sessions for this appliance.")
+    approvals: ApprovalSettings | None = Field(default=None, description="Replaces approvals for this appliance.")
+
+
+class ListenerTls(Section):
+    """The listener's own certificate."""
+
+    certificate: File = Field(description="The certificate (PEM), with the chain.")
+    key: Secret = Field(description="The private key (PEM) of the certificate.")
+
+
+class ListenerSettings(Section):
+    """What the appliance calls. Absent: no listening socket at all."""
+
+    listen: Annotated[Endpoint, Listen()] = Field(description="Address and port.")
+    tls: ListenerTls = Field(description="The listener's own certificate.")
+    accept_from: Networks = Field(default=(), description="Addresses and networks of appliances.")
+    event_token: Secret | None = Field(default=None, description="A token that the appliance sends along.")
+    proxy_protocol_from: Networks = Field(
+        default=(), description="Networks of load balancers that speak the PROXY protocol."
+    )
+
+
+class StorageSettings(Section):
+    """Where work is kept until it is done."""
+
+    engine: Annotated[Literal["sqlite"], Choice("sqlite")] = Field(
+        default="sqlite", description="The embedded default."
+    )
+    directory: File | None = Field(default=None, description="The state folder. Absent: systemd's, or the user's.")
+    key: Secret | None = Field(
+        default=None, description="Encrypts stored bodies. Absent: one is made on the first start."
+    )
+    keep_bodies: Annotated[float, Duration()] = Field(default=0.0, description="How long bodies stay after delivery.")
+    retention: Annotated[float, Duration()] = Field(
+        default=604_800.0, description="How long details of finished jobs stay."
+    )
+
+
+class AnchorSettings(Section):
+    """A ServiceNow table that checkpoints of the audit log are written to."""
+
+    table: Column = Field(description="The table's name.")
+    field: Column = Field(description="The column that takes the checkpoint.")
+
+
+class AuditSettings(Section):
+    """The tamper-evident log."""
+
+    checkpoint_every: Annotated[float, Duration("1s")] = Field(
+        default=300.0, description="Time between signed checkpoints."
+    )
+    anchor: AnchorSettings | None = Field(default=None, description="Write checkpoints to ServiceNow too. Absent: not.")
+
+
+class LoggingSettings(Section):
+    """What the relay says of its own doing."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error"], Choice("debug", "info", "warning", "error")] = Field(
+        default="info", description="The least severity that is written."
+    )
+    format: Annotated[Literal["auto", "journal", "json", "console"], Choice("auto", "journal", "json", "console")] = (
+        Field(default="auto", description="auto: the journal under systemd, a console on a terminal, else JSON lines.")
+    )
+
+
+class MetricsSettings(Section):
+    """Figures for Prometheus. Absent: no metrics socket."""
+
+    listen: Annotated[Endpoint, Listen()] = Field(description="Address and port.")
+
+
+class Settings(Section):
+    """The whole configuration."""
+
+    version: Annotated[Literal[1], Whole(1, 1)] = Field(default=1, description="The version of this file's form.")
+    relay: RelaySettings = Field(description="Who this relay is.")
+    servicenow: ServiceNowSettings = Field(description="The ServiceNow side.")
+    appliances: Mapping[Name, ApplianceSettings] = Field(
+        min_length=1, description="The appliances, each under a name of your own."
+    )
+    policy: PolicySettings = Field(default=PolicySettings(), description="What may pass. Nothing else does.")
+    listener: ListenerSettings | None = Field(
+        default=None, description="What the appliance calls. Absent: no listening socket at all."
+    )
+    sessions: SessionSettings = Field(default=SessionSettings(), description="What becomes of session events.")
+    approvals: ApprovalSettings = Field(default=ApprovalSettings(), description="How approvals are decided.")
+    storage: StorageSettings = Field(default=StorageSettings(), description="Where work is kept until it is done.")
+    audit: AuditSettings = Field(default=AuditSettings(), description="The tamper-evident log.")
+    logging: LoggingSettings = Field(default=LoggingSettings(), description="What the relay says of its own doing.")
+    metrics: MetricsSettings | None = Field(
+        default=None, description="Figures for Prometheus. Absent: no metrics socket."
+    )
+
+    @model_validator(mode="after")
+    def _known_sources(self) -> Self:
+        """Whoever may call the listener is known by address or token, for each appliance."""
+        for name, appliance in self.appliances.items():
+            if self.listener and not (self.accept_from(name) or appliance.event_token or self.listener.event_token):
+                bad(CONTRADICTION, f"listener needs accept_from or event_token, here or at appliance {name}")
+        return self
+
+    @model_validator(mode="after")
+    def _distinct_hosts(self) -> Self:
+        """A host name in work means one appliance."""
+        owner: dict[str, str] = {}
+        for name, appliance in self.appliances.items():
+            for host in {appliance.url.removeprefix("https://"), *appliance.also_known_as}:
+                if owner.setdefault(host, name) != name:
+                    bad(CONTRADICTION, f"{host} stands at two appliances, {owner[host]} and {name}")
+        return self
+
+    def accept_from(self, appliance: str) -> tuple[Network, ...]:
+        """From where this appliance's events come; empty means that only the token tells."""
+        own = self.appliances[appliance].accept_from
+        return own if own is not None else self.listener.accept_from if self.listener else ()
+
+    def event_token(self, appliance: str) -> SecretRef | None:
+        """The token of this appliance's events."""
+        return self.appliances[appliance].event_token or (self.listener.event_token if self.listener else None)
+
+    def sessions_of(self, appliance: str) -> SessionSettings:
+        """What becomes of this appliance's session events."""
+        return self.appliances[appliance].sessions or self.sessions
+
+    def approvals_of(self, appliance: str) -> ApprovalSettings:
+        """How this appliance's requests for approval are decided."""
+        return self.appliances[appliance].approvals or self.approvals

@@ -1,0 +1,1 @@
+"""Edge: ServiceNow. Authentication, Table, Batch and Attachment API, queries, ECC payloads."""

@@ -1,0 +1,81 @@
+"""JSON of unknown origin: bounded in depth and number, strict where a person's work is read."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Final, NoReturn
+
+from relay.core.jobs import Json
+
+DEEPEST: Final = 32  # an answer of the Table API nests 4, an argument of an operation hardly more
+
+
+class JsonError(ValueError):
+    """The text is not JSON, or beyond a limit. The message is fit to be shown: it never quotes the text."""
+
+
+def parse(text: str | bytes, *, deepest: int = DEEPEST) -> Json:
+    """A JSON value as an API answers it; of equal keys the last wins, as everywhere.
+
+    Raises:
+        JsonError: not JSON, or nested too deep.
+
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        raise JsonError("not JSON, or nested too deep") from None
+    _bound(value, deepest)
+    return value
+
+
+def parse_strict(text: str, *, deepest: int = DEEPEST) -> Json:
+    """A JSON value that a person's script wrote.
+
+    Raises:
+        JsonError: also for keys given twice, NaN, infinities, and lone surrogates.
+
+    """
+    try:
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
+        # Escapes such as `\ud800` make text that is not UTF-8 and that nothing downstream could store.
+        json.dumps(value, ensure_ascii=False).encode()
+    except JsonError:
+        raise
+    except (ValueError, RecursionError):
+        raise JsonError("not JSON, or nested too deep") from None
+    _bound(value, deepest)
+    return value
+
+
+def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise JsonError("a key is given twice")
+    return made
+
+
+def _no_constant(_name: str) -> NoReturn:
+    raise JsonError("NaN and infinities are not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise JsonError("a number is too large")
+    return value
+
+
+def _bound(value: Json, deepest: int) -> None:
+    level = [value]
+    for _ in range(deepest):
+        level = [child for parent in level for child in _children(parent)]
+        if not level:
+            return
+    raise JsonError("nested too deep")
+
+
+def _children(value: Json) -> list[Json]:
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [item for item in items if isinstance(item, dict | list)]

@@ -1,0 +1,196 @@
+"""HTTP to one other side. With its neighbours here the only code that knows httpx and httpcore.
+
+    target = Target("appliance default", "https://access.example.com", client_context(TlsOptions(ca_file=...)))
+    client = HttpClient(target, keep_alive=False, cookies=False)
+    response = await client.send(HttpRequest("GET", target.origin + "/api/command", limit=BodyLimit(1_000_000)))
+
+What it promises:
+
+- Nothing is sent anywhere but to the target: the URL's origin is compared here, host and port again at connect. Nothing
+  of the environment (`HTTPS_PROXY`, `SSL_CERT_FILE`, ...) matters.
+- A request is sent at most once. Redirects are answers like others.
+- Exactly the bytes of `url` after the origin are the request's target; no header is added but `Host`, `Content-Length`,
+  `Accept-Encoding`, `Connection` and `Cookie`.
+- `send` ends within `timeout`, whatever the other side does, and reads no more than `limit` allows.
+- Every failure is a `HttpFault`, and its `maybe_sent` is False only if no byte of the request was handed to the
+  target's TLS stream.
+- A connection on which anything went wrong, a cancelled call included, is closed and never used again.
+
+Why one connection a client, and a client for each worker: httpcore's pool is quadratic in connections, and a ServiceNow
+session (a cookie jar) runs one transaction at a time anyhow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpcore
+import httpx
+
+from relay.host.bodies import Body, BodyLimit, TooLargeError, TruncatedError, UndecodableError
+from relay.host.exchange import HttpFault, HttpRequest, HttpResponse, Pairs, Target, check
+from relay.host.faults import FOREIGN, timed_out, translate
+from relay.host.network import Egress, Progress
+from relay.host.transport import Proxy, Transport
+
+__all__ = ["BodyLimit", "HttpClient", "HttpFault", "HttpRequest", "HttpResponse", "Proxy", "Target"]
+
+MAX_HEADERS = 200
+"""Header lines of an answer; their bytes are bounded to about 100 KiB by httpcore. ServiceNow sends about 20."""
+
+MAX_COOKIES = 50
+"""Cookies of one jar; ServiceNow sets about six. With more the jar is emptied."""
+
+_NO_BODY = frozenset({204, 304})
+
+
+class HttpClient:
+    """Sends requests to one target over one connection, one at a time.
+
+    Args:
+        target: the other side.
+        keep_alive: use the connection for further requests; else `Connection: close` is sent and obeyed.
+        cookies: keep a cookie jar.
+
+    """
+
+    def __init__(self, target: Target, *, keep_alive: bool, cookies: bool) -> None:
+        self._target = target
+        self._keep_alive = keep_alive
+        self._jar = httpx.Cookies() if cookies else None
+        proxied = httpx.URL(target.proxy.url) if target.proxy else None
+        self._egress = Egress(
+            target.name,
+            _endpoint(proxied or httpx.URL(target.origin)),
+            target.context,
+            target.connect_timeout,
+            proxied=proxied is not None,
+        )
+        self._transport: Transport | None = None
+        self._lock = asyncio.Lock()
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        """Send a request and read its answer.
+
+        Raises:
+            HttpFault: there is no usable answer.
+
+        """
+        check(request, self._target)
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        progress = Progress()
+        try:
+            async with asyncio.timeout(request.timeout), self._lock:
+                self._egress.progress = progress
+                status, headers, body = await self._exchange(request, progress)
+        except TimeoutError:
+            raise timed_out(request.timeout, progress) from None
+        return HttpResponse(status, headers, body, loop.time() - started)
+
+    def drop_cookies(self) -> None:
+        """Forget all cookies: the next request begins a new session."""
+        if self._jar is not None:
+            self._jar = httpx.Cookies()
+
+    async def aclose(self) -> None:
+        """Close the connection. The client can be used again."""
+        self._drop()
+        # One turn of the loop lets the socket go.
+        await asyncio.sleep(0)
+
+    async def _exchange(self, request: HttpRequest, progress: Progress) -> tuple[int, Pairs, bytes]:
+        response: httpx.Response | None = None
+        headers: Pairs = ()
+        clean = False
+        try:
+            if self._transport is None or self._transport.leftover():
+                self._drop()
+                self._transport = Transport(self._target.context, self._target.proxy, self._egress)
+            response = await self._transport.handle_async_request(self._prepare(request))
+            if self._jar is not None and "set-cookie" in response.headers:
+                self._jar.extract_cookies(response)
+                if len(self._jar.jar) > MAX_COOKIES:
+                    self.drop_cookies()
+            headers = _pairs(response)
+            if len(headers) > MAX_HEADERS:
+                raise HttpFault("broken", "too many header lines", maybe_sent=True, status=response.status_code)
+            body = await self._read(request, response)
+            clean = self._keep_alive
+        except FOREIGN as error:
+            status = response.status_code if response is not None else None
+            # Without its cause, which may quote what the other side sent.
+            raise translate(error, progress, request.limit, status, headers) from None
+        finally:
+            if not clean:
+                self._drop()
+        return response.status_code, headers, body
+
+    def _prepare(self, request: HttpRequest) -> httpx.Request:
+        headers = list(request.headers)
+        if not any(name.lower() == "accept-encoding" for name, _ in headers):
+            headers.append(("Accept-Encoding", "gzip, identity"))
+        headers.append(("Connection", "keep-alive" if self._keep_alive else "close"))
+        target = request.url[len(self._target.origin) :].encode("ascii")
+        return httpx.Request(
+            request.method,
+            request.url,
+            headers=headers,
+            content=request.content,
+            cookies=self._jar,
+            extensions={"relay_target": target},
+        )
+
+    async def _read(self, request: HttpRequest, response: httpx.Response) -> bytes:
+        body = Body(response.headers.get("content-encoding", ""), request.limit)
+        length = _length(response) if request.method != "HEAD" else 0
+        if length is not None and not body.encoded and length > request.limit.keep:
+            raise TooLargeError(length)
+        trouble: Exception | None = None
+        try:
+            async for chunk in response.aiter_raw():
+                if trouble is None:
+                    trouble = await _take(body, chunk)
+                    if trouble is not None:
+                        # The stream's generators shall end by the error of the next read, not by being left behind.
+                        self._egress.abort()
+        except httpcore.NetworkError:
+            if trouble is None:
+                raise
+        if trouble is not None:
+            raise trouble
+        until_close = length is None and "chunked" not in response.headers.get("transfer-encoding", "").lower()
+        if until_close and response.status_code not in _NO_BODY and not self._egress.ended_in_order():
+            raise TruncatedError
+        return body.finish()
+
+    def _drop(self) -> None:
+        """Let the connection go, whatever is under way on it. Never waits, so that a cancelled call can do it."""
+        self._egress.abort()
+        self._transport = None
+
+
+async def _take(body: Body, chunk: bytes) -> Exception | None:
+    """Feed a body, letting others run between the parts of a chunk that grows; what is wrong with it, if anything."""
+    try:
+        body.feed(chunk)
+        more = body.step()
+        while more:
+            await asyncio.sleep(0)
+            more = body.step()
+    except (TooLargeError, UndecodableError) as error:
+        return error
+    return None
+
+
+def _endpoint(url: httpx.URL) -> tuple[str, int]:
+    return url.raw_host.decode("ascii"), url.port or (443 if url.scheme == "https" else 80)
+
+
+def _pairs(response: httpx.Response) -> Pairs:
+    return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers.raw)
+
+
+def _length(response: httpx.Response) -> int | None:
+    text = response.headers.get("content-length", "")
+    return int(text) if text.isascii() and text.isdigit() else None

@@ -1,0 +1,279 @@
+"""The only way out of this machine: connections to the hosts and ports on a list, and to nothing else.
+
+Why a network backend of our own beneath httpcore: it is the one place that sees every connection, through a proxy or
+not, so it is where egress is refused; it knows exactly whether a byte of a request has left, which decides whether an
+unsafe call may be repeated; and plain asyncio costs half of the default backend's time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import select
+import socket
+import ssl
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import httpcore
+import structlog
+
+log = structlog.get_logger("relay.http")
+
+Stage = Literal["idle", "refused", "connecting", "proxy", "tls", "ready", "sent"]
+HIGH_WATER = 256 * 1024
+"""Bytes that may wait unread before the peer is made to wait."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far one call has come. `cause` is what ended it, when the network did.
+
+    `idle` before anything; `connecting` by TCP; `proxy`: connected to the proxy, which has not let us through;
+    `tls`: shaking hands with the target; `ready`: connected, nothing of the request handed over; `sent`: the first byte
+    was handed to the target's TLS stream.
+    """
+
+    stage: Stage = "idle"
+    cause: BaseException | None = None
+
+
+class Wire(asyncio.Protocol):
+    """One connection's bytes, between asyncio's callbacks and a reader that awaits them."""
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport
+        self.buffer = bytearray()
+        self.ended = False
+        self.error: Exception | None = None
+        self._readable = asyncio.Event()
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._paused = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for the type checker: TCP transports are
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Keep what came; let the peer wait when nobody reads."""
+        self.buffer += data
+        if len(self.buffer) > HIGH_WATER and not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+        self._readable.set()
+
+    def eof_received(self) -> None:
+        """Remember the end."""
+        self.ended = True
+        self._readable.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Remember the end and its reason, and wake whoever waits."""
+        self.ended = True
+        self.error = self.error or exc
+        self._readable.set()
+        self._writable.set()
+
+    def pause_writing(self) -> None:
+        """Hold back `drain`."""
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """Let `drain` go on."""
+        self._writable.set()
+
+    async def read(self, size: int) -> bytes:
+        """At least one byte and at most `size`; nothing at the end.
+
+        Raises:
+            OSError: the connection broke.
+
+        """
+        while not self.buffer:
+            if self.error is not None:
+                raise self.error
+            if self.ended:
+                return b""
+            self._readable.clear()
+            await self._readable.wait()
+        data = bytes(memoryview(self.buffer)[:size])
+        del self.buffer[:size]
+        if self._paused and len(self.buffer) < HIGH_WATER // 2:
+            self._paused = False
+            self.transport.resume_reading()
+        return data
+
+    async def drain(self) -> None:
+        """Return when the peer keeps up.
+
+        Raises:
+            OSError: the connection broke.
+
+        """
+        await self._writable.wait()
+        if self.error is not None:
+            raise self.error
+
+    def close(self) -> None:
+        """Say goodbye as far as that goes without waiting, and let the socket go."""
+        self.error = self.error or ConnectionAbortedError("closed by the relay")
+        self.buffer.clear()
+        self.transport.close()
+        self.transport.abort()
+        self._readable.set()
+        self._writable.set()
+
+    def readable(self) -> bool:
+        """Whether an idle connection has bytes or an end to be read: either way it must not be used again."""
+        if self.buffer or self.ended or self.transport.is_closing():
+            return True
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+
+
+class Stream(httpcore.AsyncNetworkStream):
+    """A connection as httpcore wants it. `final`: what is written is part of a request to the target."""
+
+    def __init__(self, egress: Egress, wire: Wire, *, final: bool = False) -> None:
+        self._egress = egress
+        self._wire = wire
+        self._final = final
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002, ASYNC109 - httpcore's
+        """Read; the caller's `asyncio.timeout` bounds it."""
+        try:
+            return await self._wire.read(max_bytes)
+        except OSError as error:
+            self._egress.progress.cause = error
+            raise httpcore.ReadError(str(error)) from error
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109 - httpcore's
+        """Write; from the first byte to the target on the request counts as sent."""
+        if not buffer:
+            return
+        if self._final and not self._wire.ended:
+            self._egress.progress.stage = "sent"
+        try:
+            self._wire.transport.write(buffer)
+            await self._wire.drain()
+        except OSError as error:
+            self._egress.progress.cause = error
+            raise httpcore.WriteError(str(error)) from error
+
+    async def aclose(self) -> None:
+        """Close without waiting for the peer."""
+        self._wire.close()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ARG002, ASYNC109 - httpcore's; ours bounds it
+    ) -> httpcore.AsyncNetworkStream:
+        """Shake hands."""
+        egress, final = self._egress, ssl_context is self._egress.context
+        if final:
+            egress.progress.stage = "tls"
+        try:
+            if self._wire.buffer:
+                # Bytes that came unencrypted would be taken for the server's.
+                raise ConnectionAbortedError("bytes arrived before the TLS handshake")  # noqa: TRY301 - as any failure
+            async with asyncio.timeout(egress.connect_timeout):
+                transport = await asyncio.get_running_loop().start_tls(
+                    self._wire.transport, self._wire, ssl_context, server_hostname=server_hostname
+                )
+        except TimeoutError:
+            self._wire.close()
+            raise httpcore.ConnectTimeout("TLS handshake") from None
+        except OSError as error:  # ssl.SSLError is one
+            egress.progress.cause = error
+            self._wire.close()
+            raise httpcore.ConnectError(str(error)) from error
+        except BaseException:
+            self._wire.close()
+            raise
+        assert transport is not None  # noqa: S101 - for the type checker
+        self._wire.transport = transport
+        egress.progress.stage = "ready" if final else egress.progress.stage
+        return Stream(egress, self._wire, final=final)
+
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore's
+        """`is_readable` tells httpcore not to use a dead connection again; the rest is the transport's."""
+        return self._wire.readable() if info == "is_readable" else self._wire.transport.get_extra_info(info)
+
+
+class Egress(httpcore.AsyncNetworkBackend):
+    """Connects for one client, one connection at a time.
+
+    Args:
+        name: what the log calls the other side.
+        allowed: the only (host, port) that may be connected to: the target's, or the proxy's to it.
+        context: the target's TLS context; TLS with another one is TLS to the proxy.
+        connect_timeout: seconds for TCP, and again for each TLS handshake.
+        proxied: the connection goes to a proxy first.
+
+    """
+
+    def __init__(
+        self, name: str, allowed: tuple[str, int], context: ssl.SSLContext, connect_timeout: float, *, proxied: bool
+    ) -> None:
+        self.name = name
+        self.allowed = allowed
+        self.context = context
+        self.connect_timeout = connect_timeout
+        self.proxied = proxied
+        self.progress = Progress()
+        self.wire: Wire | None = None
+        self._address = ""
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ARG002, ASYNC109 - httpcore's; ours bounds it
+        local_address: str | None = None,  # noqa: ARG002 - httpcore's
+        socket_options: Iterable[Any] | None = None,  # noqa: ARG002 - httpcore's
+    ) -> httpcore.AsyncNetworkStream:
+        """Resolve the name once and connect, if host and port are on the list."""
+        if (host, port) != self.allowed:
+            self.progress.stage = "refused"
+            log.warning("egress.refused", target=self.name, host=host, port=port)
+            raise httpcore.ConnectError("not on the egress list")
+        self.progress.stage = "connecting"
+        try:
+            async with asyncio.timeout(self.connect_timeout):
+                # One resolution; a second address gets its chance when the first does not answer at once.
+                transport, wire = await asyncio.get_running_loop().create_connection(
+                    Wire, host, port, happy_eyeballs_delay=0.25
+                )
+        except TimeoutError:
+            raise httpcore.ConnectTimeout("TCP") from None
+        except OSError as error:
+            self.progress.cause = error
+            raise httpcore.ConnectError(str(error)) from error
+        self.wire = wire
+        with contextlib.suppress(OSError):
+            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        address = transport.get_extra_info("peername")[0]
+        # An address that was not seen before is news, the same one again is not.
+        (log.debug if address == self._address else log.info)(
+            "http.connect", target=self.name, host=host, port=port, address=address
+        )
+        self._address = address
+        self.progress.stage = "proxy" if self.proxied else "tls"
+        return Stream(self, wire)
+
+    def abort(self) -> None:
+        """Let the connection go, whatever is under way on it."""
+        if self.wire is not None:
+            self.wire.close()
+            self.wire = None
+
+    def ended_in_order(self) -> bool:
+        """Whether the peer's TLS said that it sends nothing more."""
+        tls = self.wire.transport.get_extra_info("ssl_object") if self.wire is not None else None
+        return bool(getattr(tls, "ended", False))

@@ -1,0 +1,12 @@
+"""How much room the disk must have for new work to be taken."""
+
+from __future__ import annotations
+
+RESERVE = 8 * 1024 * 1024
+"""Bytes. Jobs that were taken are finished within this: an answer, an audit line and a few changes of state for each.
+A full disk also blocks deleting and checkpoints, so new work stops well before it is full."""
+
+
+def may_claim(free: int) -> bool:
+    """Whether new work may be taken with `free` bytes left on the store's file system."""
+    return free >= RESERVE

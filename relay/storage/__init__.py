@@ -1,0 +1,1 @@
+"""The durable queue: SQLite in write-ahead mode, one writer thread, group commit, bodies encrypted."""

@@ -1,0 +1,66 @@
+"""Jobs as rows. Each row carries a checksum of its columns, since SQLite does not notice a changed bit in a value."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from typing import Any
+
+from relay.core.errors import StorageError
+from relay.core.jobs import Job, Json
+
+COLUMNS = "id, kind, state, version, priority, lane, not_before, attempts, created, updated, data, crc"
+INSERT = f"INSERT OR IGNORE INTO jobs ({COLUMNS}) VALUES ({', '.join('?' * 12)})"  # noqa: S608  # both parts are literals
+BY_ID = f"SELECT {COLUMNS} FROM jobs WHERE id = ?"  # noqa: S608  # both parts are literals
+BY_ROW = f"SELECT {COLUMNS} FROM jobs WHERE row = ?"  # noqa: S608  # both parts are literals
+Row = tuple[Any, ...]
+
+
+def row_of(job: Job) -> Row:
+    """The columns of a job, in the order of `COLUMNS`."""
+    columns = (
+        job.id,
+        job.kind,
+        job.state,
+        int(job.version),
+        int(job.priority),
+        job.lane,
+        _time(job.not_before),
+        int(job.attempts),
+        _time(job.created),
+        _time(job.updated),
+        text_of(dict(job.data)),
+    )
+    return (*columns, _checksum(columns))
+
+
+def job_of(row: Row) -> Job:
+    """The job of a row.
+
+    Raises:
+        StorageError: BSR-5002, the row is not what was written.
+
+    """
+    *columns, checksum = row
+    if checksum != _checksum(tuple(columns)):
+        raise StorageError(5002, f"the row of job {row[0]!r} was changed")
+    columns[-1] = json.loads(columns[-1])
+    return Job(*columns)
+
+
+def text_of(value: Json) -> str:
+    """JSON as it is stored: ASCII, so that text which is not valid Unicode survives too.
+
+    Raises:
+        ValueError: a number that JSON does not have.
+
+    """
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def _time(value: float) -> float:
+    return float(value) + 0.0  # the file does not keep the sign of a negative zero
+
+
+def _checksum(columns: Row) -> int:
+    return zlib.crc32(repr(columns).encode("utf-8", "surrogatepass"))

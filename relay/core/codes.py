@@ -70,6 +70,7 @@ _ROWS = (
     Code(2018, "warning", "the relay's ecc_agent record cannot be kept current", "give the relay's user write access to ecc_agent, or set servicenow.register to false", retryable=True),
     Code(2019, "error", "ServiceNow returned records that were not asked for", "check that the agent, queue and state columns of ecc_queue exist and are readable", retryable=True),
     Code(2020, "error", "the proxy refused the connection to ServiceNow", "check servicenow.proxy and the proxy's rules", retryable=True),
+    Code(2021, "warning", "this machine's clock jumped or differs from ServiceNow's by more than five minutes", "let NTP set this machine's clock; sweeping and signature checks wait"),
     # 3xxx: the appliance side
     Code(3001, "error", "the appliance cannot be reached", "check DNS and firewall for the appliance's host on its port", retryable=True),
     Code(3002, "error", "the TLS handshake with the appliance failed", "check the appliance's tls section (CA file, pins, minimum version) and the clock", retryable=True),

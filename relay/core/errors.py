@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from relay.core.codes import Code, code_of
+from relay.core.record import Reply
 
 
 class RelayError(Exception):
@@ -82,9 +83,33 @@ class ServiceNowError(RelayError):
 
 
 class ApplianceError(RelayError):
-    """A request to the appliance failed, or its answer cannot be believed."""
+    """A request to the appliance failed, or its answer cannot be believed.
+
+    Attributes:
+        executed: the call was made and its outcome is known, only its answer is of no use.
+        reply: the HTTP answer that said "not executed" (429, 401), for a caller that gives up repeating.
+
+    """
 
     family = range(3000, 4000)
+    _EXECUTED: ClassVar[frozenset[int]] = frozenset({3008, 3009, 3013})
+
+    def __init__(
+        self,
+        number: int,
+        detail: str = "",
+        *,
+        maybe_sent: bool = False,
+        after: float | None = None,
+        reply: Reply | None = None,
+    ) -> None:
+        super().__init__(number, detail, maybe_sent=maybe_sent, after=after)
+        self.reply = reply
+
+    @property
+    def executed(self) -> bool:
+        """See the class."""
+        return self.number in self._EXECUTED
 
 
 class WorkError(RelayError):

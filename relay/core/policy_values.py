@@ -33,11 +33,17 @@ class ApplianceRequest:
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """The policy lets the call pass. `rule` is the entry of `policy.allow` that did."""
+    """The policy lets the call pass. `rule` is the entry of `policy.allow` that did.
+
+    `arguments` are canonical texts by name, defaults included. `per_minute` is the operation's own limit, 0 is none;
+    `relay.core.rates` counts it. `require_signature`: the operation passes only with a valid signature.
+    """
 
     request: ApplianceRequest
     arguments: Mapping[str, Json]
     rule: str
+    per_minute: int = 0
+    require_signature: bool = False
 
 
 @dataclass(frozen=True, slots=True)

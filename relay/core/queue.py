@@ -93,8 +93,8 @@ QUEUE = StateTable(
     },
 )
 
-MAX_ATTEMPTS = 3
-"""A safe call is begun at most this often after unknown outcomes: what failed three times will fail a fourth."""
+MAX_UNKNOWN = 3
+"""So many unknown outcomes end even a safe call: what failed three times will fail a fourth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,32 +105,36 @@ class Verdict:
     code: int = 0
 
 
-def after_unknown(*, safe: bool, attempts: int) -> Verdict:
-    """Decide about a call that may have reached the appliance, with the relay alive all the time."""
-    return Verdict("maybe sent, safe") if safe and attempts < MAX_ATTEMPTS else Verdict("outcome unknown", 3010)
+def after_unknown(*, safe: bool, times: int) -> Verdict:
+    """Decide about a call that may have reached the appliance, with the relay alive all the time.
+
+    `times` counts the unknown outcomes of this call so far, this one included.
+    """
+    return Verdict("maybe sent, safe") if safe and times < MAX_UNKNOWN else Verdict("outcome unknown", 3010)
 
 
-def after_crash(*, safe: bool, attempts: int) -> Verdict:
-    """Decide about a call that was under way when the relay stopped.
+def after_crash(*, safe: bool, times: int) -> Verdict:
+    """Decide about a call that was under way when the relay stopped; `times` as above.
 
     A safe call that was under way at three stops is suspected of having caused them.
     """
     if not safe:
         return Verdict("outcome unknown", 3010)
-    return Verdict("repeated") if attempts < MAX_ATTEMPTS else Verdict("outcome unknown", 9002)
+    return Verdict("repeated") if times < MAX_UNKNOWN else Verdict("outcome unknown", 9002)
 
 
 ORPHAN_AGE = 600.0
 """Seconds. A `processing` row of our agent that the store does not know and that is older belongs to nobody else."""
 
 
-def at_start(state: str, record: Record | None, *, agent: str, answered: bool) -> str | None:
+def at_start(state: str, record: Record | None, *, agent: str, user: str, answered: bool) -> str | None:
     """The event that the row's present state in ServiceNow calls for, None when the job stays as it is.
 
     Args:
         state: SEEN, CLAIMED or UNCERTAIN as stored.
         record: the row as it was read back; None when it is gone or hidden.
         agent: our `mid.server.<name>`.
+        user: the ServiceNow user that our own changes carry; "" when it is not known.
         answered: ServiceNow holds an answer to it.
 
     """
@@ -138,7 +142,10 @@ def at_start(state: str, record: Record | None, *, agent: str, answered: bool) -
         return "answered there"
     if record is None or record["agent"] != agent or record["state"] not in {"ready", "processing"}:
         return "taken"
-    return "claimed" if state == SEEN and record["state"] == "processing" else None
+    if state != SEEN or record["state"] == "ready":
+        return None
+    ours = not user or not record["sys_updated_by"] or record["sys_updated_by"] == user
+    return "claimed" if ours else "taken"
 
 
 FORBIDDEN_TRIES = 5

@@ -1,4 +1,4 @@
-"""What is wrong at the moment: one entry for each cause, raised by whoever meets it, cleared by whoever sees it gone."""
+"""What is wrong at the moment: one entry a subject, set by who meets it, cleared by who sees it gone."""
 
 from __future__ import annotations
 

@@ -54,7 +54,8 @@ class Ledger:
         stored = await self._store.add(jobs, self._clock.wall())
         for job in stored:
             if job is not None:
-                log.info(f"{job.kind}.{job.state.lower()}", job=job.id, trace=trace_of(job.id), lane=job.lane)
+                event = f"{job.kind}.{job.state.lower()}"
+                log.info(event, job=job.id, trace=trace_of(job.id), lane=job.lane)
                 self._tell(job)
         return stored
 

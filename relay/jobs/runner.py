@@ -38,6 +38,7 @@ class Runner:
 
     def __init__(
         self,
+        *,
         store: Store,
         ledger: Ledger,
         clock: Clock,
@@ -67,6 +68,7 @@ class Runner:
     def look_again(self) -> None:
         """Something beside the jobs changed (a hold, a limit): every stage looks for work anew."""
         for drive in self._drives:
+            drive.empty = False
             drive.wake.set()
 
     def stop(self) -> None:
@@ -141,7 +143,8 @@ class Runner:
             wait = min(wait, max(0.0, drive.next_due - self._clock.wall()) + 0.001)
         now = self._clock.monotonic()
         for _, until in self._rests.values():
-            wait = min(wait, max(0.0, until - now) + 0.001)
+            if until > now:
+                wait = min(wait, until - now + 0.001)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(drive.wake.wait(), wait)
 
@@ -194,7 +197,10 @@ class Runner:
 
     def _wake(self, job: Job) -> None:
         for drive in self._drives:
-            if drive.stage.wants(job) or self._stopping:
+            if drive.stage.wants(job):
+                drive.empty = False
+                drive.wake.set()
+            elif self._stopping:
                 drive.wake.set()
 
 

@@ -121,3 +121,16 @@ class Agent(Protocol):
     async def refresh(self, status: str) -> None:
         """Find or make the row, set its status (`Up`, `Paused`, `Down`) and the time of the last refresh."""
         ...
+
+
+class Shaper(Protocol):
+    """Turns an appliance's XML into JSON for callers that asked for it."""
+
+    def to_json(self, reply: Reply) -> Reply:
+        """The reply with a JSON body; unchanged when its body is not XML.
+
+        Raises:
+            ApplianceError: BSR-3009, the XML cannot be read.
+
+        """
+        ...

@@ -1,0 +1,246 @@
+"""One allowed call: age, limits, the audited intent, the call, the stored answer.
+
+The order is the promise: the intent is in the audit log and FORWARDING is on disk before the first byte leaves, so that
+after a crash nobody has to guess which calls may have been made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import structlog
+
+from relay.core.errors import ApplianceError, InternalError, RelayError, WorkError
+from relay.core.forwarding import GiveUp, after_not_executed, age_of, trying_since
+from relay.core.instant import epoch
+from relay.core.jobs import Job, Json
+from relay.core.policy_values import Allowed
+from relay.core.queue import after_unknown, expired
+from relay.core.rates import NO_RATES, pass_one
+from relay.core.record import Failure, Outcome, Record, Reply
+from relay.jobs.ledger import Move
+from relay.pipeline.judge import Judged
+from relay.pipeline.parts import Parts
+from relay.pipeline.render import Asked, store_answer
+
+log = structlog.get_logger("relay.forward")
+
+NO_CLOCK = 5.0
+"""Seconds until a record is looked at again whose age cannot be told."""
+HELD = 30.0
+"""Seconds until work is looked at again that a hold stops."""
+DOWN = 1.0
+"""Seconds that other calls wait after one met an appliance that cannot be called at all."""
+CANNOT_BE_CALLED = frozenset({3001, 3002, 3005, 3006, 3014})
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A job with what it carries."""
+
+    job: Job
+    record: Record
+    judged: Judged
+    ruling: Allowed
+
+    @property
+    def appliance(self) -> str:
+        """The appliance that is called."""
+        return self.ruling.request.appliance
+
+
+class Caller:
+    """Makes allowed calls."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._rates = NO_RATES
+        self._down: dict[str, tuple[ApplianceError, float]] = {}
+
+    async def carry(self, job: Job, record: Record, judged: Judged, ruling: Allowed) -> None:
+        """Make the call, or find that it must not be made now or at all."""
+        call = Call(job, record, judged, ruling)
+        if await self._too_old(call) or await self._held(call):
+            return
+        error = await self._admitted(call)
+        if error is not None:
+            await self._not_executed(call, error, began=False)
+        elif not await self._too_often(call) and not await self._too_old(call):
+            await self._send(call)
+
+    # -- before the call ---------------------------------------------------------------------------------------------
+
+    async def _held(self, call: Call) -> bool:
+        """Whether a hold stops the call; it then waits."""
+        holds = self._parts.holds
+        if holds.unsafe_work or (holds.work and call.ruling.request.safe):
+            return False
+        await self._put_off(call, HELD)
+        return True
+
+    async def _too_old(self, call: Call) -> bool:
+        """Whether the record's age forbids the call; it is then answered, or waits where the age cannot be told."""
+        parts = self._parts
+        seen_for = max(0.0, parts.clock.wall() - call.job.created)
+        age = age_of(epoch(call.record["sys_created_on"]), parts.queue.now(), seen_for)
+        if age is None:
+            log.info("forward.no_clock")
+            await self._put_off(call, NO_CLOCK)
+            return True
+        limits = parts.limits
+        safe = call.ruling.request.safe
+        if not expired(age, safe=safe, unsafe_limit=limits.expire_unsafe, safe_limit=limits.expire_safe):
+            return False
+        await self._refuse(call, "expired", WorkError(4012, f"{age:.0f} s old"), rule="age")
+        return True
+
+    async def _too_often(self, call: Call) -> bool:
+        """Whether the operation's own rate is used up; it is then answered."""
+        operation, per_minute = call.ruling.request.operation, call.ruling.per_minute
+        if per_minute is None or call.job.attempts:
+            return False
+        self._rates, passed = pass_one(self._rates, operation, per_minute, self._parts.clock.monotonic())
+        if passed:
+            return False
+        await self._refuse(call, "refused by policy", WorkError(4009, f"{operation}: {per_minute} a minute"), "rate")
+        return True
+
+    async def _admitted(self, call: Call) -> ApplianceError | None:
+        """Why the call cannot start now, None when it can."""
+        down = self._down.get(call.appliance)
+        if down is not None and down[1] > self._parts.clock.monotonic():
+            return down[0]
+        try:
+            await self._parts.appliances.admit(call.ruling.request)
+        except ApplianceError as error:
+            return error
+        return None
+
+    async def _refuse(self, call: Call, event: str, error: WorkError, rule: str) -> None:
+        log.warning("forward.refused", code=error.code, error=error.text)
+        operation = call.ruling.request.operation
+        data = {"decision": "deny", "rule": rule, "operation": operation, "code": error.number}
+        await self._store(call, event, Failure(error.text), data)
+
+    async def _put_off(self, call: Call, seconds: float) -> None:
+        fields = {"not_before": self._parts.clock.wall() + seconds}
+        await self._parts.ledger.step(Move(call.job, "put off", fields=fields))
+
+    # -- the call ----------------------------------------------------------------------------------------------------
+
+    async def _send(self, call: Call) -> None:
+        parts = self._parts
+        call = await self._begin(call)
+        started = parts.clock.monotonic()
+        try:
+            reply = await parts.appliances.call(call.ruling.request)
+        except RelayError as error:
+            await self._no_reply(call, error)
+        except Exception as fault:  # the call may be on its way: its job must still be decided
+            log.exception("forward.fault", code="BSR-9001")
+            await self._unknown(call, InternalError(9001, type(fault).__name__))
+        else:
+            self._down.pop(call.appliance, None)
+            parts.conditions.clear(f"appliance {call.appliance}")
+            await self._responded(call, reply, round((parts.clock.monotonic() - started) * 1000))
+
+    async def _begin(self, call: Call) -> Call:
+        """Put the intent into the audit log and FORWARDING on disk."""
+        parts, request = self._parts, call.ruling.request
+        attempt = call.job.attempts + 1
+        payload = call.record.payload.encode("utf-8", "surrogatepass")
+        facts: dict[str, Json] = {
+            "decision": "allow",
+            "operation": request.operation,
+            "rule": call.ruling.rule,
+            "safe": request.safe,
+        }
+        intent = {
+            "event": "intent",
+            "job": call.job.id,
+            "attempt": attempt,
+            "appliance": request.appliance,
+            "by": call.record["sys_created_by"],
+            "request_bytes": len(payload),
+            "request_digest": parts.digest(payload),
+            **facts,
+        }
+        await parts.audit.append([intent])
+        data = {**facts, "trying_since": trying_since(call.job.data, parts.clock.wall())}
+        job = await parts.ledger.step(Move(call.job, "sending", data=data, fields={"attempts": attempt}))
+        return Call(job, call.record, call.judged, call.ruling)
+
+    # -- after the call ----------------------------------------------------------------------------------------------
+
+    async def _responded(self, call: Call, reply: Reply, milliseconds: int) -> None:
+        outcome: Outcome = reply
+        data: dict[str, Json] = {"code": None}
+        if call.judged.format == "json":
+            try:
+                outcome = self._parts.shaper.to_json(reply)
+            except ApplianceError as error:
+                outcome, data = Failure(error.text), {"code": error.number}
+        log.info("forward.responded", status=reply.status, bytes=len(reply.body), milliseconds=milliseconds)
+        await self._store(call, "responded", outcome, data, milliseconds)
+
+    async def _no_reply(self, call: Call, error: RelayError) -> None:
+        """The call began and ended without an answer that can be used."""
+        if isinstance(error, ApplianceError) and error.executed:
+            log.warning("forward.unusable", code=error.code, error=error.text)
+            await self._store(call, "responded", Failure(error.text), {"code": error.number})
+        elif isinstance(error, ApplianceError) and not error.maybe_sent:
+            await self._not_executed(call, error, began=True)
+        else:
+            await self._unknown(call, error)
+
+    async def _unknown(self, call: Call, error: RelayError) -> None:
+        """The call may have been executed."""
+        safe, times = call.ruling.request.safe, call.job.data.get("unknown", 0) + 1
+        verdict = after_unknown(safe=safe, times=times)
+        log.warning("forward.unknown", code=error.code, error=error.text, then=verdict.event)
+        if verdict.code:
+            answer = error if safe else ApplianceError(verdict.code, error.text)
+            await self._store(call, verdict.event, Failure(answer.text), {"code": answer.number})
+        else:
+            fields = {"not_before": self._parts.clock.wall() + self._parts.jitter()}
+            await self._parts.ledger.step(Move(call.job, verdict.event, data={"unknown": times}, fields=fields))
+
+    async def _not_executed(self, call: Call, error: ApplianceError, *, began: bool) -> None:
+        """The call was surely not executed: repeat it for a while, then answer."""
+        parts, data = self._parts, call.job.data
+        now = parts.clock.wall()
+        since = trying_since(data, now)
+        tries = data.get("tries", 0) + 1
+        retry_for = parts.limits.retry_for[call.appliance]
+        verdict = after_not_executed(
+            error, trying_for=now - since, retry_for=retry_for, tries=tries, jitter=parts.jitter()
+        )
+        self._note(call.appliance, error)
+        log.warning("forward.not_executed", code=error.code, error=error.text, tries=tries)
+        if isinstance(verdict, GiveUp):
+            outcome = error.reply or Failure(error.text)
+            known = {"code": error.number, "operation": call.ruling.request.operation, "rule": call.ruling.rule}
+            await self._store(call, "responded" if began else "given up", outcome, {**known, "decision": "allow"})
+            return
+        event = "not executed" if began else "put off"
+        fields = {"not_before": now + verdict.seconds}
+        await parts.ledger.step(Move(call.job, event, data={"tries": tries, "trying_since": since}, fields=fields))
+
+    def _note(self, appliance: str, error: ApplianceError) -> None:
+        """Let other calls to this appliance wait a moment instead of each finding out by itself."""
+        self._parts.conditions.fail(f"appliance {appliance}", error)
+        known = self._down.get(appliance)
+        if error.number in CANNOT_BE_CALLED and (known is None or known[0] is not error):
+            self._down[appliance] = (error, self._parts.clock.monotonic() + DOWN)
+
+    async def _store(
+        self, call: Call, event: str, outcome: Outcome, data: dict[str, Json], milliseconds: int = 0
+    ) -> None:
+        await store_answer(
+            self._parts,
+            Asked(call.job, call.record, call.judged.parameters),
+            event,
+            outcome,
+            data=data,
+            milliseconds=milliseconds,
+        )

@@ -1,0 +1,116 @@
+"""Makes seen records ours: `state=processing` at ServiceNow, in batches.
+
+What is executed is the row in the claiming request's own answer, not the one that was polled: between the two anybody
+could have written to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+
+from relay.core.errors import ServiceNowError
+from relay.core.exchange import Claimed, Taken
+from relay.core.jobs import Job
+from relay.core.record import Record
+from relay.core.retry import Backoff
+from relay.jobs.ledger import Move
+from relay.pipeline.judge import judge
+from relay.pipeline.parts import USER, Parts
+from relay.pipeline.rows import ROW, facts, row_bytes, rows, same_work
+
+log = structlog.get_logger("relay.claim")
+
+TROUBLE = Backoff(first=1.0, longest=60.0)
+
+
+class Claim:
+    """Handles SEEN."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def __call__(self, jobs: Sequence[Job]) -> None:
+        """Claim the records of these jobs; those whose last claim had an unknown outcome are read back first."""
+        unknown = [job for job in jobs if job.data.get("claim_unknown")]
+        fresh = [job for job in jobs if not job.data.get("claim_unknown")]
+        if unknown:
+            fresh += await self._read_back(unknown)
+        bare = [job for job in fresh if job.data.get("bare")]
+        whole = [job for job in fresh if not job.data.get("bare")]
+        for part, payload in ((whole, True), (bare, False)):
+            if part:
+                results = await self._parts.queue.claim([job.id for job in part], payload=payload)
+                await self._learn(results)
+                stored = await rows(self._parts.store, part)
+                moves = [self._move(*each) for each in zip(part, stored, results, strict=True)]
+                await self._parts.ledger.apply(moves)
+
+    async def _read_back(self, jobs: Sequence[Job]) -> list[Job]:
+        """Settle claims of unknown outcome; returns the jobs that are to be claimed again."""
+        try:
+            found = await self._parts.queue.read([job.id for job in jobs])
+        except ServiceNowError as error:
+            await self._parts.ledger.apply([self._failed(job, error) for job in jobs])
+            return []
+        stored = await rows(self._parts.store, jobs)
+        again: list[Job] = []
+        moves: list[Move] = []
+        for job, row in zip(jobs, stored, strict=True):
+            now = found.get(job.id)
+            if now is not None and now["state"] == "ready":
+                again.append(job)
+            elif now is not None and now["state"] == "processing" and self._by_us(now):
+                moves.append(self._claimed(job, row, now))
+            else:
+                moves.append(Move(job, "taken"))
+        await self._parts.ledger.apply(moves)
+        return again
+
+    async def _learn(self, results: Sequence[Claimed | Taken | ServiceNowError]) -> None:
+        """Learn by whose name our own changes are known, where the configuration does not say it."""
+        users = [result.record["sys_updated_by"] for result in results if isinstance(result, Claimed)]
+        if users and users[0] and not self._parts.learned.user:
+            await self._parts.store.set_fact(USER, users[0])
+            self._parts.learned.user = users[0]
+
+    def _by_us(self, record: Record) -> bool:
+        user = self._parts.learned.user
+        return not user or not record["sys_updated_by"] or record["sys_updated_by"] == user
+
+    def _move(self, job: Job, stored: Record, result: Claimed | Taken | ServiceNowError) -> Move:
+        if isinstance(result, Claimed):
+            self._parts.conditions.clear("claim")
+            return self._claimed(job, stored, result.record)
+        if isinstance(result, Taken):
+            log.warning("claim.taken", job=job.id, reason=result.reason)
+            return Move(job, "taken")
+        return self._failed(job, result)
+
+    def _claimed(self, job: Job, stored: Record, record: Record) -> Move:
+        if job.data.get("bare"):
+            return Move(job, "claimed", data={"claim_unknown": None, "tries": None})
+        if not same_work(stored, record):
+            log.warning("claim.changed", job=job.id, by=record["sys_updated_by"])
+        judged = judge(self._parts.codec, self._parts.policy, record)
+        return Move(
+            job,
+            "claimed",
+            data={**facts(record), "claim_unknown": None, "tries": None},
+            bodies={ROW: row_bytes(record)},
+            fields={"lane": judged.lane, "priority": record.priority},
+        )
+
+    def _failed(self, job: Job, error: ServiceNowError) -> Move:
+        parts = self._parts
+        tries = job.data.get("tries", 0) + 1
+        wait = TROUBLE.delay(tries, parts.jitter(), error.after)
+        log.warning("claim.failed", job=job.id, code=error.code, maybe_sent=error.maybe_sent, wait=round(wait, 3))
+        parts.conditions.fail("claim", error)
+        return Move(
+            job,
+            "claim unknown" if error.maybe_sent else "put off",
+            data={"tries": tries, "claim_unknown": error.maybe_sent or job.data.get("claim_unknown")},
+            fields={"not_before": parts.clock.wall() + wait},
+        )

@@ -1,0 +1,121 @@
+"""Ends what is done: outputs `processed` at ServiceNow, bodies gone, finished jobs swept into tombstones."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+
+import structlog
+
+from relay.core.errors import RelayError, ServiceNowError, StorageError
+from relay.core.jobs import Job
+from relay.core.queue import CLOSED
+from relay.core.retry import Backoff
+from relay.jobs.beats import Beats
+from relay.jobs.ledger import Move
+from relay.pipeline.parts import Parts
+from relay.pipeline.rows import ANSWER, KIND, ROW
+
+log = structlog.get_logger("relay.close")
+
+TROUBLE = Backoff(first=5.0, longest=300.0)
+REMEMBERED = 30 * 86400.0
+"""Seconds. ServiceNow keeps queue records for 7 days; a tombstone outlives every way in which one may come back."""
+EVERY = 600.0
+"""Seconds between sweeps."""
+AT_ONCE = 500
+"""Jobs swept in one commit."""
+
+
+class Close:
+    """Handles INSERTED."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def __call__(self, jobs: Sequence[Job]) -> None:
+        """Log the delivery, see that the outputs are `processed`, forget the bodies."""
+        parts = self._parts
+        await parts.audit.append([self._line(job) for job in jobs])
+        results = await parts.queue.close([job.id for job in jobs])
+        moves = []
+        for job, result in zip(jobs, results, strict=True):
+            moves.append(self._failed(job, result) if isinstance(result, ServiceNowError) else self._closed(job))
+        await parts.ledger.apply(moves)
+
+    def _line(self, job: Job) -> dict[str, object]:
+        return {"event": "delivered", "job": job.id, "attempt": job.attempts, "input": job.data.get("input", "")}
+
+    def _closed(self, job: Job) -> Move:
+        bodies = {ROW: None, ANSWER: None} if not self._parts.limits.keep_bodies else {}
+        return Move(job, "closed", data={"tries": None}, bodies=bodies)
+
+    def _failed(self, job: Job, error: ServiceNowError) -> Move:
+        tries = job.data.get("tries", 0) + 1
+        wait = TROUBLE.delay(tries, self._parts.jitter(), error.after)
+        log.warning("close.failed", job=job.id, code=error.code, error=error.text)
+        fields = {"not_before": self._parts.clock.wall() + wait}
+        return Move(job, "put off", data={"tries": tries}, fields=fields)
+
+
+class Sweep:
+    """The loop that turns finished jobs into tombstones after their retention, and forgets tombstones after theirs.
+
+    It waits while this machine's clock is not to be trusted: a jump would make everything look old.
+    """
+
+    def __init__(self, parts: Parts, beats: Beats) -> None:
+        self._parts = parts
+        self._beats = beats
+        self._stop = asyncio.Event()
+        self._drift = parts.clock.wall() - parts.clock.monotonic()
+
+    def stop(self) -> None:
+        """End soon."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Sweep until `stop`."""
+        while not self._stop.is_set():
+            self._beats.beat("sweep", 2 * EVERY)
+            try:
+                await self.once()
+            except StorageError as error:
+                self._parts.conditions.fail("store", error)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), EVERY)
+        self._beats.end("sweep")
+
+    async def once(self) -> int:
+        """Sweep what is old enough; returns how many jobs became tombstones."""
+        parts = self._parts
+        now = parts.clock.wall()
+        if not self._clock_is_sound(now):
+            return 0
+        retention = parts.limits.retention
+        swept = 0
+        while True:
+            number = await parts.store.sweep(KIND, [CLOSED], now - retention, now - retention - REMEMBERED, AT_ONCE)
+            swept += number
+            if number < AT_ONCE:
+                return swept
+
+    def _clock_is_sound(self, now: float) -> bool:
+        """Whether this machine's clock neither jumped since the start nor differs from the instance's."""
+        server = self._parts.queue.now()
+        jumped = abs(now - self._parts.clock.monotonic() - self._drift) > JUMP
+        sound = server is not None and abs(server - now) <= JUMP and not jumped
+        if sound:
+            self._parts.conditions.clear("clock")
+        elif server is not None:
+            self._parts.conditions.fail("clock", _clock_error(now - server))
+        return sound
+
+
+JUMP = 300.0
+"""Seconds. More than this between two clocks, or in one step, is no drift."""
+
+
+def _clock_error(difference: float) -> RelayError:
+    return ServiceNowError(2021, f"{difference:.0f} s ahead of ServiceNow's")

@@ -1,0 +1,98 @@
+"""Judges a claimed record and answers it, here or by a call to the appliance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+
+from relay.core.errors import ServiceNowError, WorkError
+from relay.core.jobs import Job, Json
+from relay.core.policy_values import Allowed, Denied
+from relay.core.record import Failure, Record
+from relay.jobs.ledger import Move, trace_of
+from relay.pipeline.call import Caller
+from relay.pipeline.judge import judge, refusal
+from relay.pipeline.local import LocalAnswer, answer_here
+from relay.pipeline.parts import Parts
+from relay.pipeline.render import Asked, store_answer
+from relay.pipeline.rows import ATTACHED, ROW, facts, row_bytes, rows
+
+log = structlog.get_logger("relay.forward")
+
+FETCH_AGAIN = 5.0
+"""Seconds until a payload is fetched again that could not be."""
+Parameters = Sequence[tuple[str, str]]
+
+
+class Forward:
+    """Handles CLAIMED."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._caller = Caller(parts)
+
+    async def __call__(self, jobs: Sequence[Job]) -> None:
+        """Carry each job as far as it goes now."""
+        for job in jobs:
+            with structlog.contextvars.bound_contextvars(job=job.id, trace=trace_of(job.id)):
+                await self._one(job)
+
+    async def _one(self, job: Job) -> None:
+        (record,) = await rows(self._parts.store, [job])
+        if job.data.get("bare"):
+            await self._refuse(job, record, (), WorkError(4007))
+        elif record.payload.strip() == ATTACHED:
+            await self._fetch(job, record)
+        else:
+            await self._judged(job, record)
+
+    async def _judged(self, job: Job, record: Record) -> None:
+        judged = judge(self._parts.codec, self._parts.policy, record)
+        ruling = judged.ruling
+        if judged.lane != job.lane:
+            # The configuration or the payload changed since the lane was chosen.
+            await self._parts.ledger.step(Move(job, "put off", fields={"lane": judged.lane}))
+        elif isinstance(ruling, Allowed):
+            await self._caller.carry(job, record, judged, ruling)
+        elif isinstance(ruling, Denied):
+            data = {"rule": ruling.rule, "operation": ruling.operation}
+            await self._refuse(job, record, judged.parameters, refusal(ruling), data)
+        elif isinstance(ruling, WorkError):
+            await self._refuse(job, record, judged.parameters, ruling)
+        else:
+            await self._here(job, record, judged.parameters, await answer_here(self._parts, record, ruling))
+
+    async def _fetch(self, job: Job, record: Record) -> None:
+        """Fetch a payload that was too large for its field; the record then goes to the lane that it asks for."""
+        parts = self._parts
+        try:
+            payload = await parts.queue.fetch_payload(record)
+        except ServiceNowError as error:
+            if not error.retryable:
+                await self._refuse(job, record, (), WorkError(4006, error.text))
+                return
+            not_before = parts.clock.wall() + (error.after or FETCH_AGAIN)
+            await parts.ledger.step(Move(job, "put off", fields={"not_before": not_before}))
+            return
+        whole = Record({**record.fields, "payload": payload})
+        if payload.strip() == ATTACHED:
+            await self._refuse(job, record, (), WorkError(4006, "the attachment holds no payload"))
+            return
+        lane = judge(parts.codec, parts.policy, whole).lane
+        await parts.ledger.step(Move(job, "put off", bodies={ROW: row_bytes(whole)}, fields={"lane": lane}))
+
+    async def _refuse(
+        self, job: Job, record: Record, parameters: Parameters, error: WorkError, data: dict[str, Json] | None = None
+    ) -> None:
+        log.warning("forward.refused", code=error.code, error=error.text, **facts(record))
+        known = {**(data or {}), "decision": "deny", "code": error.number}
+        await store_answer(
+            self._parts, Asked(job, record, parameters), "refused by policy", Failure(error.text), data=known
+        )
+
+    async def _here(self, job: Job, record: Record, parameters: Parameters, local: LocalAnswer) -> None:
+        decision = "deny" if isinstance(local.outcome, Failure) else "allow"
+        known = {"decision": decision, "rule": "built in", "operation": local.operation}
+        echoed = (*parameters, *local.parameters)
+        await store_answer(self._parts, Asked(job, record, echoed), "answered here", local.outcome, data=known)

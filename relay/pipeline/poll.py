@@ -1,0 +1,158 @@
+"""Finds new records: asks ServiceNow for ready outputs of our agent and stores them.
+
+Why every poll starts at the top: `sys_created_on` is set before the row is committed, so a cursor over it loses rows.
+What must not be seen again for a while is left out by its sys_id instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable
+
+import structlog
+
+from relay.core.errors import RelayError, ServiceNowError, StorageError
+from relay.core.exchange import Page
+from relay.core.jobs import NewJob
+from relay.core.queue import CLAIMED, CLOSED, INSERTED, SEEN
+from relay.core.record import Record
+from relay.core.retry import Backoff, spread
+from relay.jobs.beats import Beats
+from relay.pipeline.judge import judge
+from relay.pipeline.parts import Parts
+from relay.pipeline.rows import KIND, LOCAL, ROW, facts, row_bytes
+
+log = structlog.get_logger("relay.poll")
+
+URGENT_TOPICS = ("HeartbeatProbe", "SystemCommand")
+"""What is served while work is held."""
+IN_HAND = 500
+"""Records that are ours and not answered yet. More are not taken: claimed work grows old while it waits."""
+LEFT_OUT = 150
+"""sys_ids that a poll can leave out; as many as fit into a URL of 8 KB."""
+BENCH = Backoff(first=10.0, longest=300.0)
+TROUBLE = Backoff(first=1.0, longest=60.0)
+ROUND = 300.0
+"""Seconds. A round of the loop is never longer: an hour of Retry-After is waited for in pieces."""
+UNFINISHED = frozenset({SEEN, CLAIMED, "FORWARDING", "UNCERTAIN"})
+
+
+class Poll:
+    """The polling loop."""
+
+    def __init__(self, parts: Parts, beats: Beats, room: Callable[[], bool]) -> None:
+        self._parts = parts
+        self._beats = beats
+        self._room = room
+        self._wake = asyncio.Event()
+        self._bench: dict[str, tuple[int, float]] = {}
+        self._trouble = 0
+        self._stopping = False
+
+    def wake(self) -> None:
+        """Poll now instead of at the end of the interval."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End after the round that is under way."""
+        self._stopping = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Poll until `stop`."""
+        while not self._stopping:
+            self._beats.beat("poll", ROUND + 120)
+            self._wake.clear()
+            wait = await self._round()
+            if wait > 0 and not self._stopping:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), min(wait, ROUND))
+        self._beats.end("poll")
+
+    async def _round(self) -> float:
+        """One poll; returns the seconds until the next."""
+        parts = self._parts
+        interval = spread(parts.limits.poll_interval, parts.jitter())
+        try:
+            room = await self._free()
+            if room < 1 or not self._room():
+                return interval
+            page = await parts.queue.poll(room, await self._left_out(), () if parts.holds.work else URGENT_TOPICS)
+            new = await self._store(page)
+        except ServiceNowError as error:
+            self._trouble += 1
+            parts.conditions.fail("servicenow", error)
+            return TROUBLE.delay(self._trouble, parts.jitter(), error.after)
+        except StorageError as error:
+            parts.conditions.fail("store", error)
+            return TROUBLE.delay(1, parts.jitter())
+        self._trouble = 0
+        parts.conditions.clear("servicenow")
+        return 0.0 if page.more and new else interval
+
+    async def _free(self) -> int:
+        counts = await self._parts.store.counts()
+        held = sum(number for (kind, state, _), number in counts.items() if kind == KIND and state in UNFINISHED)
+        return min(self._parts.limits.poll_batch, IN_HAND - held)
+
+    async def _left_out(self) -> list[str]:
+        now = self._parts.clock.monotonic()
+        seen = await self._parts.store.select(KIND, [SEEN], LEFT_OUT)
+        benched = [sys_id for sys_id, (_, until) in self._bench.items() if until > now]
+        return list(dict.fromkeys([*(job.id for job in seen), *benched]))[:LEFT_OUT]
+
+    async def _store(self, page: Page) -> int:
+        """Store what is new of a page, deal with what is known; returns how many records were new."""
+        if page.foreign:
+            log.warning("poll.foreign_rows", code="BSR-2019", rows=page.foreign)
+        jobs = [self._job(record) for record in page.records] + [self._bare(record) for record in page.bare]
+        if not jobs:
+            return 0
+        stored = await self._parts.ledger.add(jobs)
+        known = [job.id for job, new in zip(jobs, stored, strict=True) if new is None]
+        if known:
+            await self._known(known)
+        number = len(jobs) - len(known)
+        log.debug("poll.page", records=len(jobs), new=number, more=page.more)
+        return number
+
+    def _job(self, record: Record) -> NewJob:
+        judged = judge(self._parts.codec, self._parts.policy, record)
+        return NewJob(
+            record.sys_id,
+            KIND,
+            SEEN,
+            record.priority,
+            judged.lane,
+            data=facts(record),
+            bodies={ROW: row_bytes(record)},
+        )
+
+    @staticmethod
+    def _bare(record: Record) -> NewJob:
+        """A record whose payload is too large to be read: claimed without it, and refused."""
+        data = {**facts(record), "bare": True}
+        return NewJob(record.sys_id, KIND, SEEN, record.priority, LOCAL, data=data, bodies={ROW: row_bytes(record)})
+
+    async def _known(self, ids: Iterable[str]) -> None:
+        """Rows that are `ready` again though we know them: leave them out for a while, close what was answered."""
+        states = await self._parts.store.known(list(ids))
+        again = [sys_id for sys_id, state in states.items() if state in {INSERTED, CLOSED, "tombstone"}]
+        for sys_id, state in states.items():
+            if state != SEEN:
+                self._put_on_bench(sys_id)
+        if again:
+            log.warning("poll.set_back", rows=len(again), jobs=again[:10])
+            results = await self._parts.queue.close(again)
+            for sys_id, result in zip(again, results, strict=True):
+                if isinstance(result, RelayError):
+                    log.warning("poll.close_failed", job=sys_id, code=result.code)
+
+    def _put_on_bench(self, sys_id: str) -> None:
+        now = self._parts.clock.monotonic()
+        tries = self._bench.get(sys_id, (0, 0.0))[0] + 1
+        self._bench[sys_id] = (tries, now + BENCH.delay(tries, self._parts.jitter()))
+        if len(self._bench) > LEFT_OUT:
+            oldest = min(self._bench, key=lambda known: self._bench[known][1])
+            del self._bench[oldest]

@@ -1,0 +1,55 @@
+"""Keeps our row in `ecc_agent` current, so that ServiceNow shows the agent as what it is."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import structlog
+
+from relay.core.errors import ServiceNowError
+from relay.core.retry import spread
+from relay.jobs.beats import Beats
+from relay.pipeline.parts import Parts
+from relay.pipeline.ports import Agent
+
+log = structlog.get_logger("relay.pulse")
+
+EVERY = 120.0
+"""Seconds. ServiceNow asks for a sign of life every five minutes."""
+LAST_WORD = 5.0
+"""Seconds that the stop waits for the row to say Down."""
+
+
+class Pulse:
+    """The loop that refreshes the row."""
+
+    def __init__(self, parts: Parts, agent: Agent, beats: Beats) -> None:
+        self._parts = parts
+        self._agent = agent
+        self._beats = beats
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """End soon; the row then says Down."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Refresh until `stop`, then say Down."""
+        while not self._stop.is_set():
+            self._beats.beat("pulse", 2 * EVERY)
+            await self._say("Up" if self._parts.holds.work else "Paused")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), spread(EVERY, self._parts.jitter()))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORD):
+                await self._say("Down")
+        self._beats.end("pulse")
+
+    async def _say(self, status: str) -> None:
+        try:
+            await self._agent.refresh(status)
+        except ServiceNowError as error:
+            self._parts.conditions.fail("agent", error)
+        else:
+            self._parts.conditions.clear("agent")

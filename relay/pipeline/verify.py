@@ -1,0 +1,116 @@
+"""Settles what has an unknown outcome: inserts that may have happened, and calls that were under way at a crash."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+
+from relay.core.errors import ApplianceError, InternalError, ServiceNowError
+from relay.core.exchange import FoundInput
+from relay.core.jobs import Job
+from relay.core.policy_values import Allowed
+from relay.core.queue import LOOK_AGAIN, after_crash, after_look
+from relay.core.record import Failure
+from relay.core.retry import Backoff
+from relay.jobs.ledger import Move
+from relay.pipeline.judge import judge
+from relay.pipeline.parts import Parts
+from relay.pipeline.render import Asked, store_answer
+from relay.pipeline.rows import ATTACHED, rows
+
+log = structlog.get_logger("relay.push")
+
+TROUBLE = Backoff(first=2.0, longest=60.0)
+GUARD = "another poller"
+
+
+async def look(parts: Parts, ids: Sequence[str]) -> dict[str, FoundInput]:
+    """The answers that ServiceNow holds for these outputs; one that somebody else wrote raises the guard.
+
+    Raises:
+        ServiceNowError: it could not be asked.
+
+    """
+    found = await parts.queue.find(ids)
+    for answer in found.values():
+        if parts.learned.user and answer.created_by and answer.created_by != parts.learned.user:
+            await stand_guard(parts, f"{answer.created_by} answered the output {answer.output_sys_id}")
+        else:
+            parts.learned.sight = True
+    return found
+
+
+async def stand_guard(parts: Parts, detail: str) -> None:
+    """Another program does the work of our agent: stop what must not happen twice."""
+    error = ServiceNowError(2013, detail)
+    parts.conditions.fail(GUARD, error)
+    if parts.holds.get("guard") is None:
+        await parts.holds.set("guard", author="relay", reason=error.text)
+
+
+class Verify:
+    """Handles VERIFYING."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def __call__(self, jobs: Sequence[Job]) -> None:
+        """Ask for the answers of these jobs."""
+        parts = self._parts
+        now = parts.clock.wall()
+        try:
+            found = await look(parts, [job.id for job in jobs])
+        except ServiceNowError as error:
+            moves = []
+            for job in jobs:
+                tries = job.data.get("tries", 0) + 1
+                wait = TROUBLE.delay(tries, parts.jitter(), error.after)
+                moves.append(Move(job, "put off", data={"tries": tries}, fields={"not_before": now + wait}))
+            log.warning("verify.failed", code=error.code, error=error.text)
+            await parts.ledger.apply(moves)
+            return
+        await parts.ledger.apply([self._move(job, found.get(job.id), now) for job in jobs])
+
+    def _move(self, job: Job, answer: FoundInput | None, now: float) -> Move:
+        learned = self._parts.learned
+        looks = job.data.get("looks", 0) + 1
+        event = after_look(found=answer is not None, kept=bool(learned.kept), looks=looks, sight=learned.sight)
+        if answer is not None:
+            return Move(job, event, data={"input": answer.sys_id, "looks": None, "tries": None, "inserting": None})
+        if event == "absent":
+            return Move(job, event, data={"looks": None, "inserting": None})
+        return Move(job, event, data={"looks": looks}, fields={"not_before": now + LOOK_AGAIN})
+
+
+class Uncertain:
+    """Handles UNCERTAIN: calls that were under way when the relay stopped."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def __call__(self, jobs: Sequence[Job]) -> None:
+        """Repeat what is safe, answer the rest with what is known."""
+        for job in jobs:
+            await self._one(job)
+
+    async def _one(self, job: Job) -> None:
+        parts = self._parts
+        (record,) = await rows(parts.store, [job])
+        judged = judge(parts.codec, parts.policy, record)
+        times = job.data.get("unknown", 0) + 1
+        # What never leaves the relay, or was refused, had no effect that could happen twice.
+        harmless = not isinstance(judged.ruling, Allowed) and record.payload.strip() != ATTACHED
+        safe = harmless or (isinstance(judged.ruling, Allowed) and judged.ruling.request.safe)
+        verdict = after_crash(safe=safe and job.data.get("safe", True), times=times)
+        log.warning("forward.uncertain", job=job.id, then=verdict.event, times=times)
+        if not verdict.code:
+            await parts.ledger.step(Move(job, verdict.event, data={"unknown": times}, fields={"lane": judged.lane}))
+            return
+        why = "the relay stopped during the call"
+        error = InternalError(verdict.code) if verdict.code == STOPPED_THE_RELAY else ApplianceError(verdict.code, why)
+        data = {"code": error.number, "decision": job.data.get("decision", "allow")}
+        await store_answer(parts, Asked(job, record, judged.parameters), verdict.event, Failure(error.text), data=data)
+
+
+STOPPED_THE_RELAY = 9002

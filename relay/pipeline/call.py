@@ -16,7 +16,7 @@ from relay.core.instant import epoch
 from relay.core.jobs import Job, Json
 from relay.core.policy_values import Allowed
 from relay.core.queue import after_unknown, expired
-from relay.core.rates import NO_RATES, pass_one
+from relay.core.rates import RateWindow
 from relay.core.record import Failure, Outcome, Record, Reply
 from relay.jobs.ledger import Move
 from relay.pipeline.judge import Judged
@@ -54,7 +54,7 @@ class Caller:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._rates = NO_RATES
+        self._rates: dict[str, RateWindow] = {}
         self._down: dict[str, tuple[ApplianceError, float]] = {}
 
     async def carry(self, job: Job, record: Record, judged: Judged, ruling: Allowed) -> None:
@@ -97,12 +97,14 @@ class Caller:
     async def _too_often(self, call: Call) -> bool:
         """Whether the operation's own rate is used up; it is then answered."""
         operation, per_minute = call.ruling.request.operation, call.ruling.per_minute
-        if per_minute is None or call.job.attempts:
+        if call.job.attempts:
             return False
-        self._rates, passed = pass_one(self._rates, operation, per_minute, self._parts.clock.monotonic())
-        if passed:
+        window = self._rates.get(operation, RateWindow())
+        self._rates[operation], wait = window.take(per_minute, self._parts.clock.monotonic())
+        if not wait:
             return False
-        await self._refuse(call, "refused by policy", WorkError(4009, f"{operation}: {per_minute} a minute"), "rate")
+        detail = f"{operation}: {per_minute} a minute, free again in {wait:.0f} s"
+        await self._refuse(call, "refused by policy", WorkError(4009, detail), "rate")
         return True
 
     async def _admitted(self, call: Call) -> ApplianceError | None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from relay.config.leaves import Choice, Duration, Text, bad
+from relay.config.leaves import Choice, Duration, Text, WordOr, bad
 from relay.config.section import CONTRADICTION, Boolean, Column, DottedColumn, Section
 
 
@@ -29,29 +29,12 @@ class SessionTables(Section):
     )
 
 
-class TablesAt(Choice):
-    """`auto`, `none`, or a map of tables."""
-
-    def __init__(self) -> None:
-        super().__init__("auto", "none")
-        self.words = "auto, none, or a map of session and event"
-
-    def parse(self, value: Any) -> Any:  # noqa: ANN401  # see Leaf
-        """The word or the tables."""
-        return SessionTables.model_validate(value) if isinstance(value, Mapping) else super().parse(value)
+EventType = Annotated[str, Text("an event type", example="File Upload", longest=80)]
+EventTypes = tuple[EventType, ...]
 
 
-class EventsAt(Text):
-    """`all`, or a list of event types."""
-
-    def __init__(self) -> None:
-        super().__init__("all, or a list of event types")
-
-    def parse(self, value: Any) -> Any:  # noqa: ANN401  # see Leaf
-        """The word or the list."""
-        if isinstance(value, list | tuple):
-            return tuple(Text("an event type", longest=80).parse(item) for item in value)
-        return value if value == "all" else self.refuse()
+TABLES_AT = WordOr("auto", "none", other=SessionTables, called="a map of session and event")
+EVENTS_AT = WordOr("all", other=EventTypes, called="a list of event types")
 
 
 class SessionSettings(Section):
@@ -60,14 +43,14 @@ class SessionSettings(Section):
     mode: Annotated[Literal["import", "forward", "both", "off"], Choice("import", "forward", "both", "off")] = Field(
         default="import", description="Write sessions to ServiceNow's tables, hand the events on, both, or nothing."
     )
-    tables: Annotated[Literal["auto", "none"] | SessionTables, TablesAt()] = Field(
+    tables: Annotated[Literal["auto", "none"] | SessionTables, TABLES_AT] = Field(
         default="auto",
         description="auto: rows when ServiceNow has the tables; none: notes and attachments only; or a map.",
     )
     import_external: Boolean = Field(default=True, description="Import sessions that were not started from ServiceNow.")
     associate_user: Boolean = Field(default=True, description="Link the session to the ServiceNow user.")
     associate_ci: Boolean = Field(default=True, description="Link the session to the configuration item.")
-    events: Annotated[Literal["all"] | tuple[str, ...], EventsAt()] = Field(
+    events: Annotated[Literal["all"] | EventTypes, EVENTS_AT] = Field(
         default=(
             "Session Note Added",
             "File Upload",

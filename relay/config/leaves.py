@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal, NoReturn
 
+from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from relay.config.values import Plain, SecretRef, parse_duration, parse_size, write_duration, write_size
@@ -31,9 +32,12 @@ _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,17})(?:\.\d{1,9})?", re.ASCII)
 _CREDENTIAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 
 
-def bad(number: int, text: str) -> NoReturn:
-    """Refuse a value with a code of the registry and a text that never repeats the value of a secret."""
-    raise PydanticCustomError("relay", "{text}", {"number": number, "text": text})  # it is a type's name
+def bad(number: int, text: str, at: tuple[str | int, ...] = ()) -> NoReturn:
+    """Refuse a value with a code of the registry and a text that never repeats the value of a secret.
+
+    `at` leads from the section that is refused to the key that is meant.
+    """
+    raise PydanticCustomError("relay", "{text}", {"number": number, "text": text, "at": at})  # its type
 
 
 class Leaf:
@@ -69,7 +73,7 @@ class Leaf:
         """Say what to write instead."""
         bad(WRONG_KIND, f"write {self.words}, like {self.example}" if self.example != "" else f"write {self.words}")
 
-    def __get_pydantic_core_schema__(self, source: object, handler: object) -> CoreSchema:
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(self.parse)
 
 
@@ -155,6 +159,27 @@ class Choice(Leaf):
     def write(self, value: str | bool) -> Json:  # noqa: FBT001  # it is the value itself
         """The word."""
         return value
+
+
+class WordOr(Choice):
+    """One of a few words, or something else: a list, or a section."""
+
+    IS_WORD: ClassVar[str] = "(word)"
+    IS_OTHER: ClassVar[str] = "(other)"
+
+    def __init__(self, *words: str, other: Any, called: str) -> None:  # noqa: ANN401  # a type as typing takes it
+        super().__init__(*words)
+        self.other = other
+        self.words = f"{', '.join(words)} or {called}"
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.tagged_union_schema(
+            {self.IS_WORD: super().__get_pydantic_core_schema__(source, handler), self.IS_OTHER: handler(self.other)},
+            discriminator=self._kind,
+        )
+
+    def _kind(self, value: object) -> str:
+        return self.IS_WORD if isinstance(value, str | bool | int) else self.IS_OTHER
 
 
 class Whole(Leaf):

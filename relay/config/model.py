@@ -322,7 +322,11 @@ class Settings(Section):
         """Whoever may call the listener is known by address or token, for each appliance."""
         for name, appliance in self.appliances.items():
             if self.listener and not (self.accept_from(name) or appliance.event_token or self.listener.event_token):
-                bad(CONTRADICTION, f"listener needs accept_from or event_token, here or at appliance {name}")
+                bad(
+                    CONTRADICTION,
+                    f"listener needs accept_from or event_token, here or at appliance {name}",
+                    ("listener",),
+                )
         return self
 
     @model_validator(mode="after")
@@ -332,7 +336,11 @@ class Settings(Section):
         for name, appliance in self.appliances.items():
             for host in {appliance.url.removeprefix("https://"), *appliance.also_known_as}:
                 if owner.setdefault(host, name) != name:
-                    bad(CONTRADICTION, f"{host} stands at two appliances, {owner[host]} and {name}")
+                    bad(
+                        CONTRADICTION,
+                        f"{host} stands at two appliances, {owner[host]} and {name}",
+                        ("appliances", name),
+                    )
         return self
 
     def accept_from(self, appliance: str) -> tuple[Network, ...]:

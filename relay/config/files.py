@@ -1,0 +1,67 @@
+"""Reads the configuration's files: the main one and the drop-ins beside it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from relay.config.document import LARGEST, Document, read
+from relay.config.problems import Problem, Source, printable
+from relay.config.tree import Map, Mark
+
+MAIN_FILE = "relay.yaml"
+DROP_INS = "conf.d"
+
+WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
+def name_of(path: Path) -> str:
+    """A path for people; what cannot be printed is replaced."""
+    return printable(os.fsencode(path).decode("utf-8", "backslashreplace"))
+
+
+def documents(main: Path) -> list[Document]:
+    """The main file's document, then those of `conf.d/*.yaml` beside it, in byte order of their names."""
+    folder = main.parent / DROP_INS
+    try:
+        found = [path for path in folder.iterdir() if path.name.endswith(".yaml") and not path.name.startswith(".")]
+        open_folder = [_unsafe(folder)] if folder.stat().st_mode & WRITABLE_BY_OTHERS else []
+    except FileNotFoundError:
+        return [_document(main)]
+    except OSError as error:
+        return [_document(main), _unreadable(folder, error)]
+    return [_document(main), *open_folder, *(_document(path) for path in sorted(found, key=os.fsencode))]
+
+
+def _document(path: Path) -> Document:
+    """One file. Why the mode is looked at: whoever can write the policy can have any call made."""
+    try:
+        # Not blocking: a pipe at this place must not stop the start for ever.
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with os.fdopen(handle, "rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if not stat.S_ISREG(mode):
+                return _refused(path, 1001, "not a file")
+            if mode & WRITABLE_BY_OTHERS:
+                return _unsafe(path)
+            return read(name_of(path), file.read(LARGEST + 1))
+    except OSError as error:
+        return _unreadable(path, error)
+
+
+def _unreadable(path: Path, error: OSError) -> Document:
+    return _refused(path, 1001, error.strerror or type(error).__name__)
+
+
+def _unsafe(path: Path) -> Document:
+    return _refused(path, 1010, f"others than its owner may write here; run: chmod go-w {name_of(path)}")
+
+
+def _refused(path: Path, number: int, text: str) -> Document:
+    return Document(name_of(path), None, Source(""), (Problem(number, Mark(name_of(path), 1, 1), "", text),))
+
+
+def empty(file: str) -> Map:
+    """A document without keys."""
+    return Map(Mark(file, 1, 1), Mark(file, 1, 1))

@@ -1,0 +1,116 @@
+"""Validates a tree against the model, and turns every complaint into a problem with its place."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from relay.config.describe import Path, keys, section_at
+from relay.config.leaves import LITERAL_SECRET, WRONG_KIND, WordOr
+from relay.config.model import Settings
+from relay.config.problems import Problem, Source, dotted
+from relay.config.section import CONTRADICTION
+from relay.config.tree import Map, data, find
+
+UNKNOWN = 1003
+MISSING = 1007
+
+_MOST_GUESSES = 100
+_TAGS = frozenset({WordOr.IS_WORD, WordOr.IS_OTHER})
+_SHAPES = {
+    "model_type": "write a map of keys, not a single value or a list",
+    "mapping_type": "write a map of names, not a single value or a list",
+    "dict_type": "write a map of names, not a single value or a list",
+    "tuple_type": "write a list, like [first, second]",
+    "too_short": "at least one is needed",
+}
+
+
+@dataclass(slots=True)
+class Judge:
+    """Makes problems of places in one merged tree.
+
+    Attributes:
+        root: the tree.
+        sources: the files that it is made of, for excerpts.
+
+    """
+
+    root: Map
+    sources: Mapping[str, Source]
+    _guesses: int = field(default=0)
+
+    def settings(self) -> tuple[Settings | None, list[Problem]]:
+        """The settings, or what is wrong."""
+        return _validated(self)
+
+    def part(self) -> list[Problem]:
+        """What is wrong in one file by itself: all but what another file may bring."""
+        _, problems = _validated(self)
+        return [problem for problem in problems if problem.number not in {MISSING, CONTRADICTION}]
+
+    def problem(self, number: int, path: Path, text: str, *, at_key: bool = False, warning: bool = False) -> Problem:
+        """A problem at a path: at its value, at its key, or at the nearest thing above that is written."""
+        node, key, whole = find(self.root, path)
+        mark = key if at_key or not whole or isinstance(node, Map) else node.mark
+        if number == LITERAL_SECRET and whole:
+            self.sources[node.mark.file].hide(node)
+        excerpt = self.sources[mark.file].excerpt(mark.line, mark.column) if self.root.entries else ""
+        return Problem(number, mark, dotted(path), text, excerpt, warning)
+
+    def missing(self, path: Path) -> Problem:
+        """A required key that is not there; shown at its parent."""
+        return self.problem(MISSING, path, "the key is required", at_key=True)
+
+    def unknown(self, path: Path) -> Problem:
+        """A key that does not exist."""
+        section = section_at(Settings, path[:-1])
+        self._guesses += 1
+        hint = suggestion(str(path[-1]), _names(section)) if section and self._guesses <= _MOST_GUESSES else ""
+        return self.problem(UNKNOWN, path, "unknown key" + hint, at_key=True)
+
+
+def _names(section: Any) -> dict[str, str]:  # noqa: ANN401  # type[Section], which mypy cannot tell from its metaclass
+    """What a key may have been meant to be: a key of the section, or of one of its sections."""
+    deeper = {
+        below.name: f"{key.name}.{below.name}"
+        for key in keys(section)
+        if isinstance(key.shape, type)
+        for below in keys(key.shape)
+    }
+    return deeper | {key.name: key.name for key in keys(section)}
+
+
+def suggestion(word: str, names: Mapping[str, str] | Iterable[str]) -> str:
+    """`; did you mean 'poll'?` when a name is near, else nothing. A mapping gives what to say for each name."""
+    said = names if isinstance(names, Mapping) else {name: name for name in names}
+    near = difflib.get_close_matches(word[:80], list(said), n=1, cutoff=0.6)
+    return f"; did you mean '{said[near[0]]}'?" if near else ""
+
+
+def _validated(judge: Judge) -> tuple[Settings | None, list[Problem]]:
+    try:
+        return Settings.model_validate(data(judge.root)), []
+    except ValidationError as error:
+        return None, list(_problems(error, judge))
+
+
+def _problems(error: ValidationError, judge: Judge) -> Iterator[Problem]:
+    for item in error.errors(include_url=False, include_input=False):
+        path = tuple(step for step in item["loc"] if step not in _TAGS)
+        context = item.get("ctx", {})
+        at_key = bool(path) and path[-1] == "[key]"
+        path = path[:-1] if at_key else path
+        if item["type"] == "missing":
+            yield judge.missing(path)
+        elif item["type"] == "extra_forbidden":
+            yield judge.unknown(path)
+        elif item["type"] == "relay":
+            number, text = context["number"], context["text"]
+            yield judge.problem(number, (*path, *context["at"]), text, at_key=at_key or number == CONTRADICTION)
+        else:
+            yield judge.problem(WRONG_KIND, path, _SHAPES.get(item["type"], item["msg"]))

@@ -1,0 +1,84 @@
+"""Reads secrets where the configuration says they are, each time anew, so that a rotated file is noticed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from relay.config.values import SecretRef
+from relay.core.errors import ConfigError
+from relay.core.secret import Secret
+
+MAX_BYTES = 64 * 1024
+"""The largest secret is a private key with its chain, a few KiB."""
+
+ROTATION = "systemd hands out credentials only at start: restart the service after changing one"
+"""What to add where a `{credential:}` was refused by the other side."""
+
+
+class SecretReader:
+    """Reads `{credential: NAME}` from `$CREDENTIALS_DIRECTORY` and `{file: PATH}` from a file that others cannot read.
+
+    Args:
+        environ: the process's environment.
+
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        folder = environ.get("CREDENTIALS_DIRECTORY")
+        self._folder = Path(folder) if folder else None
+
+    def read(self, ref: SecretRef) -> Secret:
+        """The secret, without the one newline that editors and `echo` put at its end.
+
+        Raises:
+            ConfigError: BSR-1009 when it cannot be read, is empty or no text; BSR-1010 when a file is not private.
+
+        """
+        path = Path(ref.name) if ref.kind == "file" else self._credential(ref)
+        try:
+            # Not blocking, so that a FIFO cannot hold up the start; symbolic links are how clusters mount secrets.
+            with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123 - as above
+                _check(ref, file)
+                data = file.read(MAX_BYTES + 1)
+        except OSError as error:
+            hint = f"; {ROTATION}" if ref.kind == "credential" and isinstance(error, FileNotFoundError) else ""
+            raise ConfigError(1009, f"{ref}: {error.strerror}{hint}") from None
+        return Secret(_text(ref, data))
+
+    def _credential(self, ref: SecretRef) -> Path:
+        if self._folder is None:
+            raise ConfigError(1009, f"{ref}: there is no $CREDENTIALS_DIRECTORY; is LoadCredential= in the unit?")
+        if ref.name in {"", ".", ".."} or "/" in ref.name or "\0" in ref.name:
+            raise ConfigError(1009, f"{ref}: a credential has a plain name")
+        return self._folder / ref.name
+
+
+def _check(ref: SecretRef, file: BinaryIO) -> None:
+    found = os.fstat(file.fileno())
+    if not stat.S_ISREG(found.st_mode):
+        raise ConfigError(1009, f"{ref}: no regular file")
+    # systemd guards the credentials' folder itself, and its files' modes differ by version.
+    if ref.kind == "file":
+        if found.st_mode & (stat.S_IROTH | stat.S_IWOTH):
+            raise ConfigError(1010, f"{ref}: others have access (mode {stat.S_IMODE(found.st_mode):04o})")
+        if found.st_mode & stat.S_IWGRP:
+            raise ConfigError(1010, f"{ref}: the group can change it (mode {stat.S_IMODE(found.st_mode):04o})")
+
+
+def _text(ref: SecretRef, data: bytes) -> str:
+    if len(data) > MAX_BYTES:
+        raise ConfigError(1009, f"{ref}: larger than {MAX_BYTES} bytes")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        raise ConfigError(1009, f"{ref}: not UTF-8 text") from None
+    text = text.removesuffix("\n").removesuffix("\r")
+    if not text:
+        raise ConfigError(1009, f"{ref}: it is empty")
+    if "\0" in text:
+        raise ConfigError(1009, f"{ref}: it holds a NUL character")
+    return text

@@ -1,0 +1,1 @@
+"""The tamper-evident log of what the relay did and refused, and for whom."""

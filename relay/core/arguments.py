@@ -33,6 +33,9 @@ FAMILY_MEMBER: Final = re.compile(r"[A-Za-z0-9_]{1,64}", re.ASCII)
 MAX_INTEGER: Final = 2**53 - 1
 """The largest integer that every JSON reader keeps exactly."""
 
+MAX_LENGTH: Final = 4096
+"""Characters of one value at most, whatever its grammar: four times the appliance's longest field."""
+
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,15})", re.ASCII)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _ID = re.compile(r"[0-9A-Fa-f]{32}", re.ASCII)
@@ -62,6 +65,7 @@ class Argument:
         max_items: of a list, or members of a family.
         family: an open family of arguments that share a prefix.
         max_total: UTF-8 bytes of all values of a family together; 0 is no limit.
+        collective: the name under which a JSON object brings a family's members without their prefix.
         description: for people.
 
     """
@@ -80,6 +84,7 @@ class Argument:
     max_items: int = 100
     family: bool = False
     max_total: int = 0
+    collective: str = ""
     description: str = ""
 
     @property
@@ -128,6 +133,8 @@ def _text(value: Json, label: str) -> str:
 
 
 def _single(argument: Argument, text: str, label: str) -> str:
+    if len(text) > MAX_LENGTH:
+        raise Refusal(4004, f"'{label}' has more than {MAX_LENGTH} characters")
     if any(unicodedata.category(char) in _BAD_CATEGORIES or char in _BIDI for char in text):
         raise Refusal(4004, f"'{label}' holds a control character")
     judged = _JUDGES[argument.type](argument, text)

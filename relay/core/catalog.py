@@ -1,0 +1,31 @@
+"""The built-in catalog: every operation that the relay knows by itself, as literal tables.
+
+Names follow one scheme: a command's name is the vendor's action without its verb (`generate_session_key` is
+`session-key`), a report is `report-` and the vendor's report type (`report-access-session`), a resource of the
+Configuration API ends in `-list` or `-get`. The vendor's own name is an alias everywhere.
+
+Why an operation may stand in two groups: `read-only` is for sites that only look, `session-integration` for the
+vendor's application, and both need health checks and lists of sessions.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from relay.core.catalog_commands import COMMANDS
+from relay.core.catalog_configuration import CONFIGURATION
+from relay.core.catalog_reports import REPORTS
+from relay.core.operations import Operation
+
+LIVENESS: Final = Operation(
+    name="liveness",
+    description="Whether the appliance lives: HTTP 200 good, 500 bad; needs no rights",
+    groups=("read-only", "session-integration"),
+    methods=("GET",),
+    path="/check_health",
+    safe=True,
+    builtin=True,
+)
+
+CATALOG: Final[tuple[Operation, ...]] = (*COMMANDS, *REPORTS, LIVENESS, *CONFIGURATION)
+"""Every built-in operation."""

@@ -1,0 +1,120 @@
+"""Both stand-ins together, with certificates, credentials and a ready configuration in one folder."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from relay.sandbox.access import Client, User
+from relay.sandbox.accounts import Account
+from relay.sandbox.appliance import Appliance
+from relay.sandbox.certificates import Authority
+from relay.sandbox.configured import Target, write_configuration
+from relay.sandbox.device import Product
+from relay.sandbox.door import Door
+from relay.sandbox.servicenow import ServiceNow
+
+USER = "svc.relay"
+OAUTH_CLIENT = "relay-oauth-client"
+API_CLIENT = "relay-api-client"
+DEFAULT_NAME = "default"
+
+
+@dataclass(slots=True)
+class Sandbox:
+    """A running sandbox.
+
+    Attributes:
+        directory: holds `ca.pem`, `credentials/` (0600 each), `relay.yaml` and, once a relay ran, its state.
+        servicenow: the instance.
+        appliances: the appliances by their name in the configuration; the first is `default`.
+        doors: the listeners by `servicenow` and the appliances' names; closing one refuses connections.
+        agent: `mid.server.` and the relay's name in the configuration.
+        secrets: what the files in `credentials/` hold, by file name.
+
+    """
+
+    directory: Path
+    authority: Authority
+    servicenow: ServiceNow
+    appliances: dict[str, Appliance]
+    doors: dict[str, Door]
+    agent: str = "mid.server.relay01"
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def appliance(self) -> Appliance:
+        """The first appliance."""
+        return self.appliances[DEFAULT_NAME]
+
+    @property
+    def ca_file(self) -> Path:
+        """The certificate authority, PEM."""
+        return self.authority.ca_file
+
+    @property
+    def config_file(self) -> Path:
+        """A configuration with which a relay works against this sandbox."""
+        return self.directory / "relay.yaml"
+
+    @classmethod
+    @asynccontextmanager
+    async def start(
+        cls,
+        directory: Path | None = None,
+        *,
+        products: Sequence[Product] = ("pra",),
+        servicenow_port: int = 0,
+        appliance_port: int = 0,
+        seed: int = 0,
+    ) -> AsyncIterator[Sandbox]:
+        """Run a sandbox in this event loop until the block ends.
+
+        Args:
+            directory: where the files go; absent: a fresh temporary folder that is removed at the end.
+            products: one appliance of each; the first is named `default`, the others `appliance2`, ...
+            servicenow_port: 0 takes any free port.
+            appliance_port: of the first appliance; 0 takes any free port.
+            seed: makes session ids and the order of batch answers the same again.
+
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            if directory is None:
+                directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bseries-relay-sandbox-")))
+            box = _make(directory, products, seed)
+            for door in box.doors.values():
+                stack.push_async_callback(door.leave)
+            await box.doors["servicenow"].open(servicenow_port)
+            box.servicenow.url = box.doors["servicenow"].url
+            for name, appliance in box.appliances.items():
+                await box.doors[name].open(appliance_port if name == DEFAULT_NAME else 0)
+                appliance.url = box.doors[name].url
+            targets = [Target(name, row.url, row.product) for name, row in box.appliances.items()]
+            instance = Target(box.agent.removeprefix("mid.server."), box.servicenow.url)
+            write_configuration(directory, box.ca_file, box.secrets, instance, targets)
+            yield box
+
+
+def _make(directory: Path, products: Sequence[Product], seed: int) -> Sandbox:
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    authority = Authority(directory)
+    made = {
+        name: secrets.token_urlsafe(24) for name in ("servicenow_password", "servicenow_client", "appliance_secret")
+    }
+    instance = ServiceNow(seed)
+    instance.access.add(User(USER, made["servicenow_password"], frozenset({"mid_server", "itil"})))
+    instance.access.add(User("admin", secrets.token_urlsafe(24), frozenset({"admin", "itil"})))
+    instance.access.clients[OAUTH_CLIENT] = Client(OAUTH_CLIENT, made["servicenow_client"], USER)
+    doors = {"servicenow": Door(instance, authority.server("servicenow"), instance.behaviour)}
+    appliances: dict[str, Appliance] = {}
+    for number, product in enumerate(products, 1):
+        name = DEFAULT_NAME if number == 1 else f"appliance{number}"
+        appliances[name] = Appliance(name, product, seed + number)
+        appliances[name].accounts.add(Account(API_CLIENT, made["appliance_secret"]))
+        doors[name] = Door(appliances[name], authority.server(name))
+    return Sandbox(directory, authority, instance, appliances, doors, secrets=made)

@@ -1,0 +1,71 @@
+"""Writes the credentials and the configuration with which a relay works against a sandbox."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_HEAD = """\
+# Made by the sandbox: a relay that works against the two stand-ins.
+version: 1
+relay:
+  name: {name}
+servicenow:
+  url: {url}
+  auth:
+    basic: {{username: svc.relay, password: {{file: {credentials}/servicenow_password}}}}
+  tls: {{ca_file: {ca}}}
+  poll: {{interval: 1s}}
+  wake: off
+  settle: 5s
+appliances:
+"""
+_APPLIANCE = """\
+  {name}:
+    product: {product}
+    url: {url}
+    auth: {{client_id: relay-api-client, client_secret: {{file: {credentials}/appliance_secret}}}}
+    tls: {{ca_file: {ca}}}
+"""
+_TAIL = """\
+policy:
+  allow: [read-only, session-integration]
+storage:
+  directory: {state}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A side as the configuration names it: an appliance, or the instance with the relay's name."""
+
+    name: str
+    url: str
+    product: str = ""
+
+
+def write_configuration(
+    directory: Path, ca_file: Path, secrets: Mapping[str, str], instance: Target, appliances: Sequence[Target]
+) -> Path:
+    """Write `credentials/*`, `state/` and `relay.yaml` into a sandbox's folder; returns the configuration's path."""
+    credentials = directory / "credentials"
+    credentials.mkdir(mode=0o700, exist_ok=True)
+    for name, secret in secrets.items():
+        _write_private(credentials / name, secret)
+    facts = {"credentials": credentials, "ca": ca_file}
+    text = _HEAD.format(name=instance.name, url=instance.url, **facts)
+    for target in appliances:
+        text += _APPLIANCE.format(name=target.name, product=target.product, url=target.url, **facts)
+    state = directory / "state"
+    state.mkdir(mode=0o700, exist_ok=True)
+    main = directory / "relay.yaml"
+    _write_private(main, text + _TAIL.format(state=state))
+    return main
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)

@@ -7,11 +7,13 @@ or number, in a process that holds credentials. This one answers `GET /metrics` 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 PREFIX: Final = "bseries_relay"
 _LONGEST_HEADER: Final = 8_192  # bytes; Prometheus sends some 300
@@ -29,7 +31,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry(auto_describe=True)
-        ProcessCollector(namespace=PREFIX, registry=self.registry)
+        self.registry.register(_Process())
 
     def counter(self, name: str, help_: str, labels: Sequence[str] = ()) -> Counter:
         """Declare what only grows. `_total` is added to its name."""
@@ -48,6 +50,16 @@ class Metrics:
     def page(self) -> bytes:
         """Everything in Prometheus' text format 0.0.4."""
         return generate_latest(self.registry)
+
+
+class _Process(Collector):
+    """Memory, time and descriptors of this process. Its start is left out: a hardened service cannot see the boot's."""
+
+    def __init__(self) -> None:
+        self._all = ProcessCollector(namespace=PREFIX, registry=None)
+
+    def collect(self) -> Iterator[Metric]:
+        return (metric for metric in self._all.collect() if not metric.name.endswith("_start_time_seconds"))
 
 
 class MetricsServer:

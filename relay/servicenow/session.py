@@ -1,0 +1,193 @@
+"""One session with the instance: a connection, a cookie jar, one request at a time.
+
+Why several: the instance serves the requests of one session one after the other, so a slow insert would hold up the
+poll. Each lane has sessions of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlencode
+
+import structlog
+
+from relay.core.errors import ServiceNowError
+from relay.core.jobs import Json
+from relay.core.secret import Secret
+from relay.core.servertime import ServerClock
+from relay.host.clock import Clock
+from relay.host.http import BodyLimit, HttpClient, HttpFault, HttpRequest, HttpResponse, Target
+from relay.servicenow.answers import check_status, fault_error, value_of
+from relay.servicenow.auth import Auth
+from relay.servicenow.calls import JSON_TYPE, Call
+
+log = structlog.get_logger("relay.servicenow")
+
+ANSWER_BYTES: Final = 12 * 1024 * 1024
+"""The largest answer that is read: a batch's is 10 MB at most by the instance's own limit."""
+TOKEN_BYTES: Final = 64 * 1024
+UNAUTHORIZED: Final = 401
+
+
+@dataclass(slots=True)
+class Shared:
+    """What all sessions share: the way to the instance, its clock, and how many requests were sent in each lane."""
+
+    target: Target
+    timeout: float
+    clock: Clock
+    requests: Counter[str] = field(default_factory=Counter)
+    server_clock: ServerClock = field(default_factory=ServerClock)
+
+    def now(self) -> float | None:
+        """The instance's clock, seconds since the epoch; None without a fresh reading."""
+        return self.server_clock.now(self.clock.monotonic())
+
+    async def send(self, client: HttpClient, lane: str, request: HttpRequest) -> HttpResponse:
+        """Send one request, count it, and read the clock of its answer.
+
+        Raises:
+            ServiceNowError: there is no usable answer.
+
+        """
+        self.requests[lane] += 1
+        try:
+            response = await client.send(request)
+        except HttpFault as fault:
+            log.info("servicenow.fault", lane=lane, method=request.method, fault=fault.kind, detail=fault.detail)
+            raise fault_error(fault, self.now()) from None
+        self.server_clock = self.server_clock.heard(response.header("date"), self.clock.monotonic())
+        log.debug(
+            "servicenow.request",
+            lane=lane,
+            method=request.method,
+            status=response.status,
+            elapsed=round(response.elapsed, 4),
+        )
+        return response
+
+
+class Session:
+    """Sends calls, signed in. Every failure is a `ServiceNowError`."""
+
+    def __init__(self, shared: Shared, auth: Auth, lane: str) -> None:
+        self._shared = shared
+        self._auth = auth
+        self._lane = lane
+        self._client = HttpClient(shared.target, keep_alive=True, cookies=True)
+        self._signed_in = False
+
+    async def value(self, call: Call, limit: int = ANSWER_BYTES) -> Json:
+        """The JSON of a call's answer, read up to `limit` bytes; None of an empty one."""
+        response = await self._exchange(call, limit)
+        return value_of(
+            response.status,
+            response.body,
+            content_type=response.header("content-type") or "",
+            retry_after=response.header("retry-after"),
+            now=self._shared.now(),
+        )
+
+    async def content(self, call: Call, limit: int) -> bytes:
+        """The bytes of a call's answer."""
+        response = await self._exchange(call, limit)
+        retry_after = response.header("retry-after")
+        check_status(response.status, response.body, retry_after=retry_after, now=self._shared.now())
+        return response.body
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._client.aclose()
+
+    async def _exchange(self, call: Call, limit: int) -> HttpResponse:
+        """Send a call. After a 401 it is sent once more if the session or the credentials have a chance to be better.
+
+        A 401 says that the call was not executed, whatever it was.
+        """
+        header = await self._auth.header()
+        response = await self._send(call, header, limit)
+        if response.status == UNAUTHORIZED:
+            self._client.drop_cookies()
+            renewed = await self._auth.refused(header)
+            if renewed or self._signed_in:
+                self._signed_in = False
+                response = await self._send(call, await self._auth.header(), limit)
+        if response.status == UNAUTHORIZED:
+            raise ServiceNowError(2005, self._auth.hint)
+        self._signed_in = True
+        return response
+
+    async def _send(self, call: Call, header: Secret, limit: int) -> HttpResponse:
+        headers = [("Accept", JSON_TYPE), ("Authorization", header.reveal())]
+        if call.content_type is not None:
+            headers.append(("Content-Type", call.content_type))
+        request = HttpRequest(
+            method=call.method,
+            url=self._shared.target.origin + call.target,
+            headers=tuple(headers),
+            content=call.content,
+            timeout=self._shared.timeout,
+            limit=BodyLimit(limit),
+        )
+        return await self._shared.send(self._client, self._lane, request)
+
+
+class Lane:
+    """The sessions of one kind of work. Who comes while all are busy waits for the first that is free."""
+
+    def __init__(self, sessions: Sequence[Session]) -> None:
+        self._sessions = sessions
+        self._free = list(sessions)
+        self._slots = asyncio.Semaphore(len(sessions))
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Session]:
+        """A session, for as long as the block lasts."""
+        async with self._slots:
+            session = self._free.pop()
+            try:
+                yield session
+            finally:
+                self._free.append(session)
+
+    async def value(self, call: Call, limit: int = ANSWER_BYTES) -> Json:
+        """As `Session.value`, on whichever session is free."""
+        async with self.session() as session:
+            return await session.value(call, limit)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        for session in self._sessions:
+            await session.aclose()
+
+
+def token_fetcher(shared: Shared, client: HttpClient) -> Callable[[Mapping[str, Secret | str]], Awaitable[Json]]:
+    """What fetches a token: a form post to `/oauth_token.do`, the only form that the instance takes."""
+
+    async def fetch(fields: Mapping[str, Secret | str]) -> Json:
+        form = {name: value.reveal() if isinstance(value, Secret) else value for name, value in fields.items()}
+        request = HttpRequest(
+            method="POST",
+            url=shared.target.origin + "/oauth_token.do",
+            headers=(("Accept", JSON_TYPE), ("Content-Type", "application/x-www-form-urlencoded")),
+            content=urlencode(form).encode(),
+            timeout=shared.timeout,
+            limit=BodyLimit(TOKEN_BYTES),
+        )
+        response = await shared.send(client, "token", request)
+        if response.status in {400, 401, 403}:
+            raise ServiceNowError(2017, f"HTTP {response.status}")
+        return value_of(
+            response.status,
+            response.body,
+            content_type=response.header("content-type") or "",
+            retry_after=response.header("retry-after"),
+            now=shared.now(),
+        )
+
+    return fetch

@@ -134,8 +134,12 @@ def written(shape: Shape, value: Any) -> Json:  # noqa: ANN401  # any value of t
     return {name: item for name, item in pairs if item is not None}
 
 
-def leaves(shape: Shape, value: Any, path: Path = ()) -> Iterator[Path]:  # noqa: ANN401  # any value of the settings
-    """The paths of all single values and lists of single values, as they stand in the settings."""
+def leaves(  # path is where the value stands
+    shape: Shape,
+    value: Any,  # noqa: ANN401  # any value of the settings
+    path: Path = (),
+) -> Iterator[tuple[Path, Any]]:
+    """All single values and lists of single values of the settings, each with its path; absent ones are left out."""
     if value is None:
         return
     if isinstance(shape, WordOr) and not isinstance(value, str):
@@ -150,4 +154,4 @@ def leaves(shape: Shape, value: Any, path: Path = ()) -> Iterator[Path]:  # noqa
         for index, item in enumerate(value):
             yield from leaves(shape.item, item, (*path, index))
     else:
-        yield path
+        yield path, value

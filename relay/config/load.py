@@ -7,7 +7,7 @@ although a drop-in replaces the value; what another file may bring (a required k
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
 
@@ -43,12 +43,14 @@ class Loaded:
         settings: what holds.
         origins: for each single value, by its dotted path, `FILE:LINE:COL` or `default`.
         warnings: what does not keep the relay from starting.
+        judge: makes problems of what is found out about the settings later, with their places.
 
     """
 
     settings: Settings
     origins: Mapping[str, str]
     warnings: tuple[Problem, ...]
+    judge: Judge = field(repr=False)
 
 
 def load(main: Path, environ: Mapping[str, str]) -> Loaded:
@@ -81,7 +83,7 @@ def load(main: Path, environ: Mapping[str, str]) -> Loaded:
     if errors or settings is None:
         raise ConfigProblems(_ordered(errors, found))
     warnings = [problem for problem in problems if problem.warning]
-    return Loaded(settings, _origins(settings, merged), (*_ordered(warnings, found), *_ignored(environ)))
+    return Loaded(settings, _origins(settings, merged), (*_ordered(warnings, found), *_ignored(environ)), judge)
 
 
 def _unsupported(settings: Settings, judge: Judge) -> list[Problem]:
@@ -112,7 +114,7 @@ def _place(problem: Problem, files: Sequence[str]) -> tuple[int, int, int]:
 
 def _origins(settings: Settings, root: Map) -> dict[str, str]:
     origins = {}
-    for path in leaves(Settings, settings):
+    for path, _ in leaves(Settings, settings):
         node, _, whole = find(root, path)
         origins[dotted(path)] = str(node.mark) if whole else DEFAULT
     return origins

@@ -62,6 +62,12 @@ class ConfigProblems(ConfigError):  # noqa: N818  # it is all of them
         self.problems = tuple(problems)
         super().__init__(self.problems[0].number, self.problems[0].headline)
 
+    @property
+    def hint(self) -> str:
+        """What a person can do: the one problem's own fix, or where all keys are explained."""
+        several = "mend what is shown; 'bseries-relay config reference' explains every key"
+        return super().hint if len({problem.number for problem in self.problems}) == 1 else several
+
     def __str__(self) -> str:
         return report(self.problems)
 

@@ -1,0 +1,30 @@
+"""Writes YAML that this reader, and every other, reads back as the same values."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+
+from relay.core.jobs import Json
+
+_SAFE = re.compile(r"[A-Za-z/][A-Za-z0-9_./@+-]*(?: [A-Za-z0-9_./@+-]+)*", re.ASCII)
+_DURATION_OR_SIZE = re.compile(r"[0-9]+(?:ms|s|m|h|d|B|KiB|MiB|GiB)", re.ASCII)
+_MEANT_OTHERWISE = frozenset({"true", "false", "yes", "no", "on", "off", "y", "n", "null"})
+
+
+def scalar(value: Json) -> str:
+    """One value; text is quoted wherever a reader of YAML 1.1 or 1.2 could take it for something else."""
+    if isinstance(value, str):
+        bare = _SAFE.fullmatch(value) or _DURATION_OR_SIZE.fullmatch(value)
+        return value if bare and value.lower() not in _MEANT_OTHERWISE else json.dumps(value, ensure_ascii=False)
+    return json.dumps(value)
+
+
+def inline(value: Json) -> str:
+    """A value on one line."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{scalar(key)}: {inline(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(inline(item) for item in value) + "]"
+    return scalar(value)

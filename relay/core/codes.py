@@ -86,6 +86,7 @@ _ROWS = (
     Code(3012, "error", "the appliance is disabled in the configuration", "set enabled: true for it"),
     Code(3013, "error", "the appliance answered with a kind of content that the operation does not allow", "check the operation's response types"),
     Code(3014, "error", "the proxy refused the connection to the appliance", "check the appliance's proxy section and the proxy's rules", retryable=True),
+    Code(3015, "error", "the appliance issued no token, without refusing the account", "look at the appliance's health; /oauth2/token must answer", retryable=True),
     # 4xxx: policy and bad work
     Code(4001, "warning", "the relay does not do this kind of work", "use RESTProbe or BSeriesProbe"),
     Code(4002, "warning", "the operation is not allowed by the policy", "add the operation or its group to policy.allow if it should be"),

@@ -1,0 +1,84 @@
+"""All appliances of the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Self
+
+from relay.appliance.client import Appliance
+from relay.config.model import Settings
+from relay.core.errors import ApplianceError
+from relay.core.policy_values import ApplianceRequest
+from relay.core.record import Reply
+from relay.host.clock import Clock
+from relay.host.secrets import SecretReader
+from relay.host.targets import make_target
+
+
+class Fleet:
+    """Sends each call to its appliance. Appliances that are not enabled have a name and nothing else.
+
+    Args:
+        appliances: by name; None for one that is disabled.
+
+    """
+
+    def __init__(self, appliances: Mapping[str, Appliance | None]) -> None:
+        self._appliances = dict(appliances)
+
+    @classmethod
+    def open(cls, settings: Settings, secrets: SecretReader, clock: Clock, version: str) -> Self:
+        """Make all that the settings name. It reads certificates and keys; nothing is connected yet.
+
+        Raises:
+            ConfigError: a file or secret cannot be used.
+
+        """
+        appliances: dict[str, Appliance | None] = {}
+        for name, section in settings.appliances.items():
+            if not section.enabled:
+                appliances[name] = None
+                continue
+            target = make_target(
+                f"appliance {name}", section.url, section.tls, section.proxy, secrets, timeout=section.timeout
+            )
+            appliances[name] = Appliance(
+                name,
+                section,
+                target,
+                secrets,
+                answer_bytes=settings.servicenow.answer_bytes,
+                version=version,
+                clock=clock,
+            )
+        return cls(appliances)
+
+    async def admit(self, request: ApplianceRequest) -> None:
+        """Return when a call may start now.
+
+        Raises:
+            ApplianceError: not now, or BSR-3012: not at all.
+
+        """
+        await self._find(request.appliance).admit(request)
+
+    async def call(self, request: ApplianceRequest) -> Reply:
+        """Send a call once.
+
+        Raises:
+            ApplianceError: no usable answer.
+
+        """
+        return await self._find(request.appliance).call(request)
+
+    async def aclose(self) -> None:
+        """End everything under way."""
+        for appliance in self._appliances.values():
+            if appliance is not None:
+                await appliance.aclose()
+
+    def _find(self, name: str) -> Appliance:
+        appliance = self._appliances.get(name)
+        if appliance is None:
+            raise ApplianceError(3012, name)
+        return appliance

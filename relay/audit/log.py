@@ -14,14 +14,13 @@ from typing import Self
 
 from relay.audit.memory import Memory
 from relay.audit.segment import Segment, open_segment
-from relay.audit.tail import LARGEST_WRITE
+from relay.audit.segments import FOLDER, LARGEST_WRITE
 from relay.core.chain import LONGEST_LINE, Entry, Head, entry_of, key_of, next_line
 from relay.core.errors import InternalError, StorageError
 from relay.core.jobs import Json
 from relay.host.clock import Clock
 from relay.host.groups import GroupThread
 
-FOLDER = "audit"
 Key = tuple[bytes, bytes]
 
 
@@ -67,7 +66,7 @@ class AuditLog:
         """Append entries and return when they are on disk; those already in the log are skipped.
 
         An entry holds at least `event`, `job` and `attempt`, and scalars only; texts are cut at 512 characters and
-        control characters in them are replaced.
+        control characters in them are replaced. One of the relay itself has `job` "" and is never skipped.
 
         Raises:
             StorageError: BSR-5007 or BSR-5005; the effect that was to follow must not happen.
@@ -87,8 +86,9 @@ class AuditLog:
     def _serve(self, asked: Sequence[Sequence[Entry]]) -> list[Exception | None]:
         """Write what the log does not hold yet."""
         waiting: dict[Key, Entry] = {}
-        for entry in itertools.chain.from_iterable(asked):
-            waiting.setdefault(key_of(entry), entry)
+        for number, entry in enumerate(itertools.chain.from_iterable(asked)):
+            key = key_of(entry) if entry["job"] else (b"", b"%d" % number)
+            waiting.setdefault(key, entry)
         try:
             self._append((key, entry) for key, entry in waiting.items() if key not in self._memory)
         except StorageError as error:

@@ -10,6 +10,7 @@ MOST_JOBS = 20_000
 """Jobs remembered, the latest written to. A step is repeated after a crash, so what it repeats is near the log's end;
 at about 200 bytes a job this is some 4 MB at most, and far less while finished jobs are forgotten."""
 _SIZE = 8
+_NO_JOB = (b"", b'""')  # none, and the empty text as it stands in a line
 
 
 class Memory:
@@ -29,7 +30,9 @@ class Memory:
         return len(self._jobs)
 
     def add(self, key: tuple[bytes, bytes]) -> None:
-        """Remember an entry."""
+        """Remember an entry, unless it belongs to no job."""
+        if key[0] in _NO_JOB:
+            return
         job, step = _hashes(key)
         with self._lock:
             self._jobs[job] = self._jobs.pop(job, b"") + step

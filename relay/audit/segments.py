@@ -9,7 +9,11 @@ from pathlib import Path
 
 from relay.core.chain import LONGEST_LINE
 
+FOLDER = "audit"
+"""In the state folder."""
 FIRST = "000001.jsonl"
+LARGEST_WRITE = 1024 * 1024
+"""Bytes written before they are synced. After a power cut, zero bytes in the last so many are pages that were lost."""
 _NAME = re.compile(r"([0-9]{6,})\.jsonl", re.ASCII)
 
 
@@ -25,6 +29,15 @@ class Line:
     def text(self) -> bytes:
         """The line without its line feed."""
         return self.raw.removesuffix(b"\n")
+
+    def is_torn(self, size: int) -> bool:
+        """Whether a crash or power cut left this at the end of a segment of `size` bytes.
+
+        A write that was cut short has no line feed; a page that never reached the disk reads as zero bytes.
+        """
+        if not self.raw.endswith(b"\n") and len(self.raw) <= LONGEST_LINE:
+            return True
+        return b"\0" in self.raw and self.offset >= size - LARGEST_WRITE
 
 
 def segments(folder: Path) -> list[Path]:

@@ -15,14 +15,12 @@ from pathlib import Path
 
 from relay.audit.memory import Memory
 from relay.audit.segments import Line, lines
-from relay.core.chain import Head, head_of, is_torn, key_in
+from relay.core.chain import Head, head_of, key_in
 from relay.core.errors import StorageError
 from relay.host.files import open_private, sync_folder
 
 REMEMBERED = 16 * 1024 * 1024
 """Bytes of the log's end that are read at start, to know which entries need not be written again."""
-LARGEST_WRITE = 1024 * 1024
-"""Bytes written before they are synced. After a power cut, zero bytes in the last so many are pages that were lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ def read_tail(found: Sequence[Path], memory: Memory) -> Tail:
     end = 0
     for line in _last_lines(found):
         of_last = line.segment == found[-1]
-        if of_last and is_torn(line.raw) and (line.offset >= size - LARGEST_WRITE or not line.raw.endswith(b"\n")):
+        if of_last and line.is_torn(size):
             break
         good.append(line)
         memory.add(key_in(line.raw))

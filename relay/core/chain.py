@@ -116,14 +116,6 @@ def head_of(line: bytes) -> Head | None:
     return None if read is None else Head(read["seq"], digest_of(line))
 
 
-def is_torn(line: bytes) -> bool:
-    """Whether a crash or power cut can have left these bytes (with line feed, if any) at the end of the log.
-
-    A write that was cut short has no line feed; a page that never reached the disk reads as zero bytes.
-    """
-    return not line.endswith(b"\n") or b"\0" in line
-
-
 def verify(lines: Iterable[bytes]) -> Verdict:
     """Follow the chain from its beginning, lines without line feeds, up to the first bad one.
 

@@ -36,7 +36,7 @@ class BatchSize:
         if count < self.size:
             return self
         # Never beyond what would take AIM at the speed just seen; at most doubled, since speed varies.
-        fits = int(count * AIM / seconds) if seconds > 0 else self.most
+        fits = int(min(self.most, count * AIM / seconds)) if seconds > 0 else self.most
         return replace(self, size=max(1, min(self.most, self.size * 2, max(fits, self.size))))
 
     def trouble(self) -> BatchSize:

@@ -69,13 +69,12 @@ def find_folders(
     states = _paths(environ, "STATE_DIRECTORY")
     configs = _paths(environ, "CONFIGURATION_DIRECTORY")
     runtimes = _paths(environ, "RUNTIME_DIRECTORY")
-    default = states[0] if states else _system_or(_STATE, platformdirs.user_state_path(NAME), root, usable)
+    default = states[0] if states else _system_or(_STATE, platformdirs.user_state_path, root, usable)
     state = storage.absolute() if storage else default
-    runtime = _system_or(_RUNTIME, platformdirs.user_runtime_path(NAME), root, usable)
-    places = [*runtimes[:1], *([state] if storage else []), runtime, _RUNTIME]
+    places = [*runtimes[:1], *([state] if storage else []), _runtime(environ, state, root, usable), _RUNTIME]
     sockets = tuple(dict.fromkeys(place / SOCKET for place in places))
     return Folders(
-        config=configs[0] if configs else _system_or(_CONFIG, platformdirs.user_config_path(NAME), root, usable),
+        config=configs[0] if configs else _system_or(_CONFIG, platformdirs.user_config_path, root, usable),
         state=state,
         key=states[1] if len(states) > 1 else state.with_name(state.name + KEY_SUFFIX),
         socket=sockets[0],
@@ -88,8 +87,16 @@ def _paths(environ: Mapping[str, str], name: str) -> list[Path]:
     return [Path(part) for part in environ.get(name, "").split(":") if part.startswith("/")]
 
 
-def _system_or(system: Path, user: Path, root: bool, usable: Usable) -> Path:  # noqa: FBT001  # private, two flags in one call
-    return system if root or usable(system) else user
+def _system_or(system: Path, user: Callable[[str], Path], root: bool, usable: Usable) -> Path:  # noqa: FBT001  # private
+    return system if root or usable(system) else user(NAME)
+
+
+def _runtime(environ: Mapping[str, str], state: Path, root: bool, usable: Usable) -> Path:  # noqa: FBT001  # private
+    """Why not platformdirs here: without a session it answers a folder in /tmp, where anybody may be first."""
+    if root or usable(_RUNTIME):
+        return _RUNTIME
+    sessions = _paths(environ, "XDG_RUNTIME_DIR")
+    return sessions[0] / NAME if sessions else state
 
 
 def _usable(folder: Path) -> bool:

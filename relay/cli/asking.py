@@ -1,0 +1,61 @@
+"""What the commands share that ask the running daemon."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from relay.cli.output import UNAVAILABLE, say
+from relay.core.jobs import Json
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+REFUSED = 1
+
+
+def with_config(function: F) -> F:
+    """Add `--config`: the control socket is where the configuration puts the state."""
+    option = click.option("--config", "config", type=click.Path(path_type=Path), help="The main configuration file.")
+    return option(function)
+
+
+def as_json(function: F) -> F:
+    """Add `--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON with a schema field.")(function)
+
+
+def ask_daemon(config: Path | None, command: str, arguments: dict[str, Json] | None = None) -> Json:
+    """The daemon's answer; the command ends here when there is none, or a refusal."""
+    from relay.daemon.client import DaemonAway, DaemonError, ask  # noqa: PLC0415  # `--help` stays light
+
+    try:
+        return ask(_sockets(config), command, arguments)
+    except DaemonAway as away:
+        say(f"no relay answers at {away}")
+        say("  fix: start it ('systemctl start bseries-relay'), or name its configuration with --config")
+        raise SystemExit(UNAVAILABLE) from None
+    except DaemonError as error:
+        say(error.text)
+        say(f"  fix: {error.fix}")
+        raise SystemExit(REFUSED) from None
+
+
+def _sockets(config: Path | None) -> tuple[Path, ...]:
+    from relay.config.load import load  # noqa: PLC0415  # `--help` stays light
+    from relay.config.locate import locate  # noqa: PLC0415  # as above
+    from relay.core.errors import ConfigError  # noqa: PLC0415  # as above
+    from relay.host.folders import find_folders  # noqa: PLC0415  # as above
+
+    main = locate(config, os.environ, root=os.geteuid() == 0)
+    try:
+        storage = load(main, os.environ).settings.storage.directory
+    except ConfigError:
+        # The daemon may well run with the configuration that it read before.
+        if config is not None:
+            raise
+        storage = None
+    return find_folders(os.environ, storage=storage).sockets

@@ -1,0 +1,18 @@
+"""`bseries-relay run`: the daemon."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option("--config", "config", type=click.Path(path_type=Path), help="The main configuration file.")
+def command(config: Path | None) -> None:
+    """Run the relay until it is stopped (SIGTERM; SIGHUP reloads the configuration)."""
+    from relay.config.locate import locate  # noqa: PLC0415  # `--help` stays light
+    from relay.daemon.supervisor import run  # noqa: PLC0415  # as above
+
+    run(locate(config, os.environ, root=os.geteuid() == 0), os.environ)

@@ -1,0 +1,163 @@
+"""What administrators may ask of the running relay, and order it to do."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING
+
+from relay.core.errors import ConfigError, StorageError, WorkError
+from relay.core.jobs import Job, Json
+from relay.core.queue import ANSWERED, CLAIMED, DEAD, INSERTED, QUEUE, SEEN, VERIFYING
+from relay.core.record import Failure
+from relay.daemon.app import Running
+from relay.daemon.process import Process
+from relay.daemon.report import moment, status
+from relay.jobs.ledger import Move
+from relay.pipeline.render import Asked, store_answer
+from relay.pipeline.rows import rows
+from relay.pipeline.verify import GUARD
+
+if TYPE_CHECKING:
+    from relay.daemon.supervisor import Supervisor
+
+MOST = 1000
+"""Jobs in one list."""
+REPEATABLE = frozenset({SEEN, CLAIMED, ANSWERED, VERIFYING, INSERTED})
+"""States whose next step may be taken early; none of them repeats a call that may have been made."""
+
+Arguments = Mapping[str, Json]
+
+
+class Admin:
+    """The commands of the control socket."""
+
+    def __init__(self, supervisor: Supervisor, process: Process) -> None:
+        self._supervisor = supervisor
+        self._process = process
+        self._commands: dict[str, Callable[[Arguments, str], Awaitable[Json]]] = {
+            "status": self._status,
+            "pause": self._pause,
+            "resume": self._resume,
+            "reload": self._reload,
+            "jobs list": self._list,
+            "jobs show": self._show,
+            "jobs retry": self._retry,
+            "jobs discard": self._discard,
+        }
+
+    async def serve(self, command: str, arguments: Arguments, author: str) -> Json:
+        """Carry out a command.
+
+        Raises:
+            RelayError: it is unknown, refused, or cannot be done now.
+
+        """
+        known = self._commands.get(command)
+        if known is None:
+            raise ConfigError(1006, "the running relay does not know this command")
+        return await known(arguments, author)
+
+    def _running(self) -> Running:
+        running = self._supervisor.app.running
+        if running is None:
+            raise StorageError(5001, "the relay is starting and has no store yet")
+        return running
+
+    async def _status(self, _: Arguments, __: str) -> Json:
+        return await status(self._supervisor.app, self._process)
+
+    # -- holds -------------------------------------------------------------------------------------------------------
+
+    async def _pause(self, arguments: Arguments, author: str) -> Json:
+        reason = _text(arguments, "reason", 500)
+        parts = self._running().parts
+        everything = arguments.get("all") is True
+        await self._log("hold", author, reason)
+        await parts.holds.set("local", author=author, reason=reason, everything=everything)
+        return {"paused": True}
+
+    async def _resume(self, _: Arguments, author: str) -> Json:
+        parts = self._running().parts
+        await self._log("resume", author, "")
+        lifted = [kind for kind in parts.holds.all() if await parts.holds.lift(kind, author=author)]
+        self._process.conditions.clear(GUARD)
+        return {"lifted": lifted}
+
+    async def _log(self, event: str, author: str, reason: str) -> None:
+        now = self._process.clock.wall()
+        line = {"event": event, "job": f"relay@{now:.6f}", "attempt": 0, "by": author, "reason": reason}
+        await self._running().parts.audit.append([line])
+
+    async def _reload(self, _: Arguments, __: str) -> Json:
+        self._supervisor.reload()
+        return {"reloaded": True}
+
+    # -- jobs --------------------------------------------------------------------------------------------------------
+
+    async def _list(self, arguments: Arguments, _: str) -> Json:
+        wanted = arguments.get("state")
+        states = [wanted] if isinstance(wanted, str) else None
+        limit = arguments.get("limit", 100)
+        jobs = await self._running().parts.store.select(
+            None, states, min(limit if isinstance(limit, int) else 100, MOST)
+        )
+        return {"jobs": [_shown(job) for job in jobs]}
+
+    async def _job(self, arguments: Arguments) -> Job:
+        (job,) = await self._running().parts.store.get([_text(arguments, "id", 64)])
+        if job is None:
+            raise ConfigError(1006, "there is no such job; 'jobs list' shows them")
+        return job
+
+    async def _show(self, arguments: Arguments, _: str) -> Json:
+        return {"jobs": [_shown(await self._job(arguments))]}
+
+    async def _retry(self, arguments: Arguments, author: str) -> Json:
+        job = await self._job(arguments)
+        parts = self._running().parts
+        if job.state == DEAD:
+            move = Move(job, "retried", data={"tries": None, "part": None})
+        elif job.state in REPEATABLE:
+            move = Move(job, "put off", data={"tries": None})
+        else:
+            raise ConfigError(1006, f"a job in {job.state} is not repeated: its call may have been made")
+        await self._log("retry", author, job.id)
+        return {"jobs": [_shown(await parts.ledger.step(move))]}
+
+    async def _discard(self, arguments: Arguments, author: str) -> Json:
+        job = await self._job(arguments)
+        reason = _text(arguments, "reason", 500)
+        parts = self._running().parts
+        if "discarded" not in QUEUE.rows[job.state]:
+            raise ConfigError(1006, f"a job in {job.state} cannot be discarded")
+        await self._log("discard", author, f"{job.id}: {reason}")
+        if job.state == DEAD:
+            await parts.ledger.step(Move(job, "discarded"))
+        else:
+            (record,) = await rows(parts.store, [job])
+            error = WorkError(4013, reason)
+            data = {"decision": "deny", "rule": "administrator", "code": error.number}
+            await store_answer(parts, Asked(job, record), "discarded", Failure(error.text), data=data)
+        return {"discarded": job.id}
+
+
+def _text(arguments: Arguments, name: str, longest: int) -> str:
+    value = arguments.get(name)
+    if not isinstance(value, str) or not value.strip() or len(value) > longest:
+        raise ConfigError(1006, f"'{name}' must be text of 1 to {longest} characters")
+    return value
+
+
+def _shown(job: Job) -> dict[str, Json]:
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "state": job.state,
+        "priority": job.priority,
+        "appliance": job.lane,
+        "attempts": job.attempts,
+        "created": moment(job.created),
+        "updated": moment(job.updated),
+        "not_before": moment(job.not_before) if job.not_before else None,
+        "data": dict(job.data),
+    }

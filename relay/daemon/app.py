@@ -1,0 +1,237 @@
+"""One configured relay at work: wires the two sides, the store and the log into the flows, and runs them.
+
+The only place that sees every part.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+
+import structlog
+
+from relay.appliance.values import JsonShaper
+from relay.audit.digest import Digester
+from relay.audit.log import AuditLog
+from relay.core.errors import StorageError
+from relay.core.jobs import Json
+from relay.core.queue import QUEUE
+from relay.core.space import may_claim
+from relay.daemon.plan import Plan
+from relay.daemon.process import Process
+from relay.host.files import free_bytes
+from relay.jobs.holds import Holds
+from relay.jobs.ledger import Ledger
+from relay.jobs.runner import Runner
+from relay.pipeline.close import Sweep
+from relay.pipeline.parts import Learned, Parts
+from relay.pipeline.poll import Poll
+from relay.pipeline.pulse import Pulse
+from relay.pipeline.recover import Recover
+from relay.pipeline.stages import stages
+from relay.servicenow.payload import PayloadCodec
+from relay.storage.key import StorageKey, load_key
+from relay.storage.schema import keys_in_use
+from relay.storage.sqlite import SqliteStore
+
+log = structlog.get_logger("relay.daemon")
+
+STORE_AGAIN = 30.0
+"""Seconds until a store is tried again that could not be opened."""
+FINISH = 40.0
+"""Seconds that the stop lets calls and pushes under way finish: a call's usual limit is 30."""
+LOST_WRITE = 5005
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The parts that administrators may see and touch."""
+
+    parts: Parts
+    runner: Runner
+    poll: Poll
+
+
+class App:
+    """Runs a plan until `stop`."""
+
+    def __init__(self, plan: Plan, process: Process) -> None:
+        self.plan = plan
+        self._process = process
+        self._stop = asyncio.Event()
+        self._abort = asyncio.Event()
+        self.running: Running | None = None
+
+    def stop(self) -> None:
+        """Take nothing new, let finish what is under way, then end."""
+        self._stop.set()
+
+    def abort(self) -> None:
+        """End at once: what was under way is settled at the next start."""
+        self._stop.set()
+        self._abort.set()
+
+    async def run(self) -> None:
+        """Run until `stop`.
+
+        Raises:
+            StorageError: BSR-5005, the disk lost a write: the process must end.
+
+        """
+        process = self._process
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                stack.push_async_callback(self.plan.aclose)
+                opened = await self._open(stack)
+                if opened is not None:
+                    await self._work(*opened)
+        finally:
+            self.running = None
+            process.conditions.clear("store")
+
+    # -- storage -----------------------------------------------------------------------------------------------------
+
+    async def _open(self, stack: contextlib.AsyncExitStack) -> tuple[SqliteStore, AuditLog, StorageKey] | None:
+        """Open store and audit log, again and again until it succeeds; None when told to stop before."""
+        conditions = self._process.conditions
+        while not self._stop.is_set():
+            self._process.beats.beat("open the store", STORE_AGAIN + 300.0)
+            try:
+                opened = await self._open_once(stack)
+            except StorageError as error:
+                if error.number == LOST_WRITE:
+                    raise
+                conditions.fail("store", error)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), STORE_AGAIN)
+            else:
+                conditions.clear("store")
+                self._process.beats.end("open the store")
+                return opened
+        return None
+
+    async def _open_once(self, stack: contextlib.AsyncExitStack) -> tuple[SqliteStore, AuditLog, StorageKey]:
+        process, settings = self._process, self.plan.settings
+        folder = process.folders.state
+        given = settings.storage.key
+        secret = process.secrets.read(given) if given else None
+        key = load_key(process.folders.key, secret, in_use=lambda: keys_in_use(folder))
+        store = await SqliteStore.open(folder, key, process.clock)
+        try:
+            audit = await AuditLog.open(folder / "audit", process.clock)
+        except BaseException:
+            await store.close()
+            raise
+        stack.push_async_callback(store.close)
+        stack.push_async_callback(audit.close)
+        return store, audit, key
+
+    # -- work --------------------------------------------------------------------------------------------------------
+
+    async def _work(self, store: SqliteStore, audit: AuditLog, key: StorageKey) -> None:
+        process, plan = self._process, self.plan
+        holds = Holds(store, process.clock)
+        await holds.load()
+        ledger = Ledger(store, [QUEUE], process.clock)
+        parts = Parts(
+            ledger=ledger,
+            store=store,
+            audit=audit,
+            queue=plan.instance.queue,
+            codec=PayloadCodec(),
+            shaper=JsonShaper(),
+            appliances=plan.fleet,
+            policy=plan.policy,
+            holds=holds,
+            conditions=process.conditions,
+            clock=process.clock,
+            jitter=process.jitter,
+            digest=Digester(key.derive(Digester.PURPOSE)).of,
+            limits=plan.limits,
+            learned=Learned(user=plan.user),
+        )
+        runner = Runner(
+            store=store,
+            ledger=ledger,
+            clock=process.clock,
+            beats=process.beats,
+            conditions=process.conditions,
+            jitter=process.jitter,
+        )
+        poll = Poll(parts, process.beats, self._room)
+        self.running = Running(parts, runner, poll)
+
+        def look_again() -> None:
+            runner.look_again()
+            poll.wake()
+
+        holds.changed = look_again
+        await audit.append([_line("start", process.clock.wall())])
+        await self._run_loops(self.running)
+        with contextlib.suppress(StorageError):
+            await audit.append([_line("stop", process.clock.wall())])
+
+    def _room(self) -> bool:
+        """Whether the disk has room for more work; says so when it has not."""
+        conditions, folder = self._process.conditions, self._process.folders.state
+        try:
+            free = free_bytes(folder)
+        except OSError as error:
+            conditions.fail("disk", StorageError(5001, f"{folder}: {error.strerror}"))
+            return False
+        if may_claim(free):
+            conditions.clear("disk")
+            return True
+        conditions.fail("disk", StorageError(5004, f"{folder}: {free} bytes left"))
+        return False
+
+    async def _run_loops(self, running: Running) -> None:
+        """Run every loop; a loop that dies ends all of them."""
+        parts, process, plan = running.parts, self._process, self.plan
+        recover = Recover(parts, process.beats)
+        sweep = Sweep(parts, process.beats)
+        pulse = Pulse(parts, plan.instance.agent, process.beats)
+        async with asyncio.TaskGroup() as group:
+            stopper = group.create_task(self._when_stopped(recover, sweep, running), name="stop")
+            registered = plan.settings.servicenow.register_agent
+            pulsing = group.create_task(pulse.run(), name="pulse") if registered else None
+            work = group.create_task(self._loops(recover, sweep, running), name="work")
+            aborted = group.create_task(self._abort.wait(), name="abort")
+            await asyncio.wait({work, aborted}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                log.warning("daemon.aborted", jobs=running.runner.busy)
+                work.cancel()
+            aborted.cancel()
+            stopper.cancel()
+            pulse.stop()
+            if pulsing is not None and self._abort.is_set():
+                pulsing.cancel()
+
+    async def _loops(self, recover: Recover, sweep: Sweep, running: Running) -> None:
+        if not await recover.start():
+            return
+        log.info("daemon.working")
+        room = self._room
+        async with asyncio.TaskGroup() as group:
+            group.create_task(running.runner.run(stages(running.parts, self.plan.concurrent, room)), name="runner")
+            group.create_task(running.poll.run(), name="poll")
+            group.create_task(recover.run(), name="orphans")
+            group.create_task(sweep.run(), name="sweep")
+
+    async def _when_stopped(self, recover: Recover, sweep: Sweep, running: Running) -> None:
+        """The three stages of a stop: take nothing new; let finish; after a while, abort."""
+        await self._stop.wait()
+        log.info("daemon.stopping", jobs=running.runner.busy)
+        recover.stop()
+        sweep.stop()
+        running.poll.stop()
+        running.runner.stop()
+        await asyncio.sleep(FINISH)
+        log.warning("daemon.stop_overdue", seconds=FINISH, jobs=running.runner.busy)
+        self._abort.set()
+
+
+def _line(event: str, now: float) -> dict[str, Json]:
+    """An audit line about the relay itself. The moment stands in for a job, so that no two are taken for one."""
+    return {"event": event, "job": f"relay@{now:.6f}", "attempt": 0}

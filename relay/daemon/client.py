@@ -1,0 +1,67 @@
+"""The other end of the control socket: asks the running daemon one thing."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+from relay.core.errors import RelayError, StorageError
+from relay.core.jobs import Json
+
+PATIENCE = 60.0
+"""Seconds. A reload waits for calls that are under way."""
+
+
+class DaemonAway(Exception):  # noqa: N818  # says where the daemon is, not what broke
+    """No daemon answers on the control socket."""
+
+
+class DaemonError(Exception):
+    """The daemon refused, with a code, a text and a fix."""
+
+    def __init__(self, code: str, text: str, fix: str) -> None:
+        self.code, self.text, self.fix = code, text, fix
+        super().__init__(text)
+
+
+def ask(sockets: Sequence[Path], command: str, arguments: dict[str, Json] | None = None) -> Json:
+    """The daemon's answer.
+
+    Raises:
+        DaemonAway: nobody listens there.
+        DaemonError: the daemon refused.
+        RelayError: the socket may not be used by this user.
+
+    """
+    request = json.dumps({"command": command, "arguments": arguments or {}}).encode() + b"\n"
+    answer = json.loads(_exchange(sockets, request))
+    if not answer["ok"]:
+        raise DaemonError(answer["code"], answer["error"], answer["fix"])
+    return answer["result"]
+
+
+def _exchange(sockets: Sequence[Path], request: bytes) -> bytes:
+    denied: RelayError | None = None
+    for path in sockets:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
+            channel.settimeout(PATIENCE)
+            try:
+                channel.connect(str(path))
+            except PermissionError:
+                denied = StorageError(5001, f"{path}: permission denied")
+                continue
+            except OSError:
+                continue
+            try:
+                channel.sendall(request)
+                answer = b"".join(iter(lambda: channel.recv(65536), b""))
+            except OSError as error:
+                raise DaemonAway(f"{path}: {error.strerror or error}") from error
+            if answer:
+                return answer
+            raise DaemonAway(f"{path}: it hung up")
+    if denied is not None:
+        raise denied
+    raise DaemonAway(", ".join(map(str, sockets)))

@@ -1,0 +1,45 @@
+"""What belongs to the process and outlives a reload: clocks, secrets, folders, the log, proof of life."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from relay.config.values import SecretRef
+from relay.core.redact import Redactor
+from relay.core.secret import Secret
+from relay.host.clock import Clock
+from relay.host.folders import Folders
+from relay.host.secrets import SecretReader
+from relay.host.systemd import Notifier
+from relay.jobs.beats import Beats
+from relay.jobs.conditions import Conditions
+
+
+class KnownSecrets(SecretReader):
+    """Reads secrets and tells the log what it must never show."""
+
+    def __init__(self, environ: Mapping[str, str], redactor: Redactor) -> None:
+        super().__init__(environ)
+        self._redactor = redactor
+
+    def read(self, ref: SecretRef) -> Secret:
+        """See `SecretReader.read`."""
+        secret = super().read(ref)
+        self._redactor.add(secret)
+        return secret
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """The process that the relay runs in."""
+
+    environ: Mapping[str, str]
+    folders: Folders
+    secrets: SecretReader
+    clock: Clock
+    notifier: Notifier
+    beats: Beats
+    conditions: Conditions
+    jitter: Callable[[], float] = field(default=random.random)

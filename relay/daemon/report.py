@@ -1,0 +1,88 @@
+"""How the relay is: the document behind `status`, and its one line for the service manager."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from relay.core.jobs import Json
+from relay.core.queue import ANSWERED, CLAIMED, CLOSED, DEAD, FORWARDING, SEEN, UNCERTAIN, VERIFYING
+from relay.daemon.process import Process
+
+if TYPE_CHECKING:
+    from relay.daemon.app import App
+
+VERSION = metadata.version("bseries-relay")
+OPEN = frozenset({SEEN, CLAIMED, FORWARDING, UNCERTAIN, ANSWERED, VERIFYING})
+
+
+def state_of(app: App, process: Process) -> str:
+    """In one word: `starting`, `paused`, `degraded` or `working`."""
+    if app.running is None:
+        return "starting"
+    if not app.running.parts.holds.work:
+        return "paused"
+    return "degraded" if process.conditions.all() else "working"
+
+
+def status_line(app: App, process: Process) -> str:
+    """One line for people: the state, and what is wrong."""
+    settings = app.plan.settings
+    line = f"{state_of(app, process)}: mid.server.{settings.relay.name}, {len(app.plan.concurrent)} appliance(s)"
+    wrong = "; ".join(f"{one.subject}: {one.error.text}" for one in process.conditions.all()[:3])
+    return f"{line}; {wrong}" if wrong else line
+
+
+async def status(app: App, process: Process) -> dict[str, Json]:
+    """The whole document, ready for JSON."""
+    settings = app.plan.settings
+    document: dict[str, Json] = {
+        "version": VERSION,
+        "name": settings.relay.name,
+        "state": state_of(app, process),
+        "servicenow": settings.servicenow.url,
+        "appliances": {name: one.url for name, one in settings.appliances.items()},
+        "state_folder": str(process.folders.state),
+        "conditions": [
+            {
+                "subject": one.subject,
+                "code": one.error.code,
+                "severity": one.error.entry.severity,
+                "error": one.error.text,
+                "fix": one.error.hint,
+                "since": moment(one.since),
+            }
+            for one in process.conditions.all()
+        ],
+        "holds": {},
+        "jobs": {},
+        "open": 0,
+        "dead": 0,
+    }
+    if app.running is not None:
+        document |= await _work(app)
+    return document
+
+
+async def _work(app: App) -> dict[str, Json]:
+    assert app.running is not None  # noqa: S101  # asked by the caller
+    parts = app.running.parts
+    counts: dict[str, int] = {}
+    for (_, state, _), number in (await parts.store.counts()).items():
+        counts[state] = counts.get(state, 0) + number
+    holds = {
+        kind: {"author": hold.author, "reason": hold.reason, "since": moment(hold.since), "all": hold.everything}
+        for kind, hold in parts.holds.all().items()
+    }
+    return {
+        "holds": holds,
+        "jobs": {state: number for state, number in sorted(counts.items()) if state != CLOSED},
+        "open": sum(counts.get(state, 0) for state in OPEN),
+        "dead": counts.get(DEAD, 0),
+    }
+
+
+def moment(seconds: float) -> str:
+    """A wall-clock time as people and programs read it: RFC 3339, UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,34 @@
+"""Tells the service manager how the relay is, as long as every loop is alive."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+
+import structlog
+
+from relay.daemon.process import Process
+from relay.host.systemd import watchdog_interval
+
+log = structlog.get_logger("relay.daemon")
+
+UNWATCHED = 10.0
+"""Seconds between two statuses when nobody watches."""
+
+
+async def feed(process: Process, status: Callable[[], str]) -> None:
+    """Feed the watchdog and set the status line until cancelled; a loop that is late starves it on purpose."""
+    interval = watchdog_interval(process.environ, os.getpid())
+    said = ""
+    while True:
+        late = process.beats.late()
+        if late:
+            log.error("daemon.stuck", code="BSR-9001", loops=late)
+        elif interval is not None:
+            process.notifier.watchdog()
+        text = status()
+        if text != said:
+            process.notifier.status(text)
+            said = text
+        await asyncio.sleep(interval / 3 if interval is not None else UNWATCHED)

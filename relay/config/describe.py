@@ -41,7 +41,19 @@ Shape = Leaf | Table | Several | type[Section]
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key of a section. `field` is the attribute that holds it; `least` counts entries of a table or list."""
+    """One key of a section.
+
+    Attributes:
+        name: as it is written.
+        field: the attribute of the settings that holds it.
+        shape: what it takes.
+        required: whether it must be written.
+        default: the value of the settings without it; None for what is then absent.
+        description: one or two sentences for an administrator.
+        example: a value as it is written, better than the default as an example; None when there is none.
+        least: entries that a table or list must have.
+
+    """
 
     name: str
     field: str
@@ -49,6 +61,7 @@ class Key:
     required: bool
     default: Any
     description: str
+    example: Json
     least: int = 0
 
 
@@ -68,6 +81,7 @@ def _key(name: str, info: FieldInfo) -> Key:
         required=required,
         default=None if required else info.default,
         description=info.description or "",
+        example=(info.examples or [None])[0],
         least=least,
     )
 

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from relay.config.leaves import Choice, Duration, Text, WordOr, bad
 from relay.config.section import CONTRADICTION, Boolean, Column, DottedColumn, Section
+from relay.core.jobs import Json
 
 
 class TableMapping(Section):
@@ -92,6 +93,22 @@ class OverrideSettings(Section):
         return self
 
 
+OVERRIDES_EXAMPLE: Json = [
+    {
+        "field": "state",
+        "comparator": "less",
+        "value": "3",
+        "message": "The task's state is %TaskFieldName%; it must be %ComparatorSymbol% %FieldValue%",
+    },
+    {
+        "field": "cmdb_ci.name",
+        "comparator": "equal",
+        "reference": "jump_item.computer_name",
+        "message": "The task is for another computer",
+    },
+]
+
+
 class ApprovalSettings(Section):
     """How the appliance's requests for approval are decided."""
 
@@ -105,5 +122,7 @@ class ApprovalSettings(Section):
         default="/api/endpoint_approval", description="The only path of the appliance that a decision may be sent to."
     )
     overrides: tuple[OverrideSettings, ...] = Field(
-        default=(), description="Checks that replace those of the configuration item, the approval and the state."
+        default=(),
+        examples=[OVERRIDES_EXAMPLE],
+        description="Checks that replace those of the configuration item, the approval and the state.",
     )

@@ -45,12 +45,14 @@ class Leaf:
 
     Attributes:
         words: what an administrator calls it, as in "write ...".
-        example: one value as it is written in YAML.
+        example: one value as it is written in YAML; "" when the words say it all.
+        like: examples for a message; "" means the one example.
 
     """
 
     words: str = "a value"
     example: Json = ""
+    like: str = ""
 
     def parse(self, value: Any) -> Any:  # noqa: ANN401  # whatever the YAML holds comes in, each kind gives its own
         """The value that settings hold.
@@ -71,7 +73,8 @@ class Leaf:
 
     def refuse(self) -> NoReturn:
         """Say what to write instead."""
-        bad(WRONG_KIND, f"write {self.words}, like {self.example}" if self.example != "" else f"write {self.words}")
+        like = self.like or str(self.example)
+        bad(WRONG_KIND, f"write {self.words}, like {like}" if like else f"write {self.words}")
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(self.parse)
@@ -187,7 +190,7 @@ class Whole(Leaf):
 
     def __init__(self, least: int, most: int) -> None:
         self.least, self.most = least, most
-        self.words = f"a whole number from {least} to {most}"
+        self.words = f"a whole number from {least} to {most}" if least < most else str(least)
 
     def parse(self, value: Any) -> int:  # noqa: ANN401  # see Leaf
         """The number."""
@@ -236,7 +239,7 @@ class Duration(Leaf):
     def __init__(self, least: str = "0s", most: str = "3650d") -> None:
         self.least, self.most = parse_duration(least) or 0.0, parse_duration(most) or 0.0
         self.words = f"a duration from {least} to {most}"
-        self.example = "250ms, 15s, 5m, 2h or 7d"
+        self.like = "250ms, 15s, 5m, 2h or 7d"
 
     def parse(self, value: Any) -> float:  # noqa: ANN401  # see Leaf
         """Seconds."""
@@ -262,7 +265,7 @@ class Size(Leaf):
     def __init__(self, least: str = "1B", most: str = "64GiB") -> None:
         self.least, self.most = parse_size(least) or 0, parse_size(most) or 0
         self.words = f"a size from {least} to {most}"
-        self.example = "64KiB, 20MiB or 1GiB"
+        self.like = "64KiB, 20MiB or 1GiB"
 
     def parse(self, value: Any) -> int:  # noqa: ANN401  # see Leaf
         """Bytes."""

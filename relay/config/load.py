@@ -15,6 +15,7 @@ from relay.config.describe import leaves
 from relay.config.document import Document
 from relay.config.files import documents, empty, name_of
 from relay.config.model import Settings
+from relay.config.policy_check import policy_problems
 from relay.config.problems import ConfigProblems, Problem, dotted
 from relay.config.tree import Map, Mark, find, merge
 from relay.config.unsupported import unsupported
@@ -76,6 +77,7 @@ def load(main: Path, environ: Mapping[str, str]) -> Loaded:
     if len(trees) == len(found):
         settings, more = judge.settings()
         judged += more
+    judged += policy_problems(judge)
     if settings is not None:
         judged += _unsupported(settings, judge)
     problems += [problem for problem in judged if problem.where not in spoiled]

@@ -47,8 +47,12 @@ class ProxySettings(Section):
     """A proxy on the way to one side. There is none unless it is written here; the environment is ignored."""
 
     url: Annotated[str, ProxyUrl()] = Field(description="The proxy. It must understand CONNECT.")
-    username: Account | None = Field(default=None, description="The proxy's account, when it asks for one.")
-    password: Secret | None = Field(default=None, description="The password of the proxy's account.")
+    username: Account | None = Field(
+        default=None, examples=["relay"], description="The proxy's account, when it asks for one."
+    )
+    password: Secret | None = Field(
+        default=None, examples=[{"credential": "proxy_password"}], description="The password of the proxy's account."
+    )
 
     @model_validator(mode="after")
     def _pair(self) -> Self:
@@ -63,11 +67,19 @@ class TlsSettings(Section):
         default=None, description="Certificates (PEM) of the authorities to trust. Absent: the system's trust store."
     )
     client_certificate: File | None = Field(
-        default=None, description="The relay's own certificate (PEM) for mutual TLS."
+        default=None,
+        examples=["/etc/bseries-relay/client.pem"],
+        description="The relay's own certificate (PEM) for mutual TLS.",
     )
-    client_key: Secret | None = Field(default=None, description="The private key (PEM) of client_certificate.")
+    client_key: Secret | None = Field(
+        default=None,
+        examples=[{"credential": "client_key"}],
+        description="The private key (PEM) of client_certificate.",
+    )
     pins: tuple[Annotated[str, Pin()], ...] = Field(
-        default=(), description="SHA-256 of public keys; any one must match the server's. Empty: no pinning."
+        default=(),
+        examples=[["sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="]],
+        description="SHA-256 of public keys; any one must match the server's. Empty: no pinning.",
     )
     minimum_version: Annotated[Literal["TLSv1.2", "TLSv1.3"], Choice("TLSv1.2", "TLSv1.3")] = Field(
         default="TLSv1.2", description="The oldest protocol version that is accepted."
@@ -83,28 +95,32 @@ class BasicAuth(Section):
     """A ServiceNow user's name and password."""
 
     username: Account = Field(description="The ServiceNow user.")
-    password: Secret = Field(description="That user's password.")
+    password: Secret = Field(examples=[{"credential": "servicenow_password"}], description="That user's password.")
 
 
 class OAuthClientAuth(Section):
     """OAuth 2.0, grant type client credentials."""
 
-    client_id: Account = Field(description="The OAuth application's client id.")
-    client_secret: Secret = Field(description="The OAuth application's client secret.")
+    client_id: Account = Field(examples=["0123456789abcdef"], description="The OAuth application's client id.")
+    client_secret: Secret = Field(
+        examples=[{"credential": "servicenow_client"}], description="The OAuth application's client secret."
+    )
 
 
 class OAuthPasswordAuth(OAuthClientAuth):
     """OAuth 2.0, grant type password."""
 
     username: Account = Field(description="The ServiceNow user.")
-    password: Secret = Field(description="That user's password.")
+    password: Secret = Field(examples=[{"credential": "servicenow_password"}], description="That user's password.")
 
 
 class OAuthJwtAuth(OAuthClientAuth):
     """OAuth 2.0, grant type JWT bearer."""
 
-    key: Secret = Field(description="The private key (PEM) that signs the assertion.")
-    key_id: Account = Field(description="The key's id in ServiceNow's JWT verifier map.")
+    key: Secret = Field(
+        examples=[{"credential": "servicenow_jwt_key"}], description="The private key (PEM) that signs the assertion."
+    )
+    key_id: Account = Field(examples=["0123456789abcdef"], description="The key's id in ServiceNow's JWT verifier map.")
     subject: Account = Field(description="The ServiceNow user that the assertion is for.")
 
 
@@ -115,7 +131,9 @@ class ServiceNowAuth(Section):
     oauth_client: OAuthClientAuth | None = Field(default=None, description="OAuth client credentials.")
     oauth_password: OAuthPasswordAuth | None = Field(default=None, description="OAuth with a user's password.")
     oauth_jwt: OAuthJwtAuth | None = Field(default=None, description="OAuth with a signed assertion.")
-    certificate: Boolean = Field(default=False, description="Mutual TLS alone, with tls.client_certificate.")
+    certificate: Boolean = Field(
+        default=False, examples=[True], description="Mutual TLS alone, with tls.client_certificate."
+    )
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -187,8 +205,10 @@ class ServiceNowSettings(Section):
 class ApplianceAuth(Section):
     """The appliance's API account."""
 
-    client_id: Account = Field(description="The API account's OAuth client id.")
-    client_secret: Secret = Field(description="The API account's OAuth client secret.")
+    client_id: Account = Field(examples=["0123456789abcdef"], description="The API account's OAuth client id.")
+    client_secret: Secret = Field(
+        examples=[{"credential": "appliance_secret"}], description="The API account's OAuth client secret."
+    )
 
 
 class LimitSettings(Section):
@@ -206,12 +226,16 @@ class ApplianceSettings(Section):
     """One appliance."""
 
     product: Annotated[Literal["pra", "rs"], Choice("pra", "rs")] = Field(
-        description="Privileged Remote Access (pra) or Remote Support (rs)."
+        examples=["pra"], description="Privileged Remote Access (pra) or Remote Support (rs)."
     )
     enabled: Boolean = Field(default=True, description="Work for a disabled appliance is answered BSR-3012.")
-    url: Annotated[str, Origin()] = Field(description="The appliance. https only.")
+    url: Annotated[str, Origin()] = Field(
+        examples=["https://access.example.com"], description="The appliance. https only."
+    )
     also_known_as: tuple[Annotated[str, HostName()], ...] = Field(
-        default=(), description="Other host names of the same appliance, as they stand in work."
+        default=(),
+        examples=[["support.example.com"]],
+        description="Other host names of the same appliance, as they stand in work.",
     )
     auth: ApplianceAuth = Field(description="The API account.")
     tls: TlsSettings = Field(default=TlsSettings(), description="Certificates, pins and protocol version.")
@@ -221,17 +245,31 @@ class ApplianceSettings(Section):
     retry_for: Annotated[float, Duration("0s", "1h")] = Field(
         default=20.0, description="A call that surely was not executed is repeated this long."
     )
-    accept_from: Networks | None = Field(default=None, description="Replaces listener.accept_from for this appliance.")
-    event_token: Secret | None = Field(default=None, description="Replaces listener.event_token for this appliance.")
-    sessions: SessionSettings | None = Field(default=None, description="Replaces sessions for this appliance.")
-    approvals: ApprovalSettings | None = Field(default=None, description="Replaces approvals for this appliance.")
+    accept_from: Networks | None = Field(
+        default=None, examples=[["10.1.2.3"]], description="Replaces listener.accept_from for this appliance."
+    )
+    event_token: Secret | None = Field(
+        default=None,
+        examples=[{"credential": "event_token"}],
+        description="Replaces listener.event_token for this appliance.",
+    )
+    sessions: SessionSettings | None = Field(
+        default=None, examples=[{"mode": "off"}], description="Replaces sessions for this appliance."
+    )
+    approvals: ApprovalSettings | None = Field(
+        default=None, examples=[{"mode": "off"}], description="Replaces approvals for this appliance."
+    )
 
 
 class ListenerTls(Section):
     """The listener's own certificate."""
 
-    certificate: File = Field(description="The certificate (PEM), with the chain.")
-    key: Secret = Field(description="The private key (PEM) of the certificate.")
+    certificate: File = Field(
+        examples=["/etc/bseries-relay/listener.pem"], description="The certificate (PEM), with the chain."
+    )
+    key: Secret = Field(
+        examples=[{"credential": "listener_key"}], description="The private key (PEM) of the certificate."
+    )
 
 
 class ListenerSettings(Section):
@@ -239,10 +277,14 @@ class ListenerSettings(Section):
 
     listen: Annotated[Endpoint, Listen()] = Field(description="Address and port.")
     tls: ListenerTls = Field(description="The listener's own certificate.")
-    accept_from: Networks = Field(default=(), description="Addresses and networks of appliances.")
-    event_token: Secret | None = Field(default=None, description="A token that the appliance sends along.")
+    accept_from: Networks = Field(
+        default=(), examples=[["10.1.2.3", "10.1.3.0/24"]], description="Addresses and networks of appliances."
+    )
+    event_token: Secret | None = Field(
+        default=None, examples=[{"credential": "event_token"}], description="A token that the appliance sends along."
+    )
     proxy_protocol_from: Networks = Field(
-        default=(), description="Networks of load balancers that speak the PROXY protocol."
+        default=(), examples=[["10.1.4.0/24"]], description="Networks of load balancers that speak the PROXY protocol."
     )
 
 
@@ -252,9 +294,15 @@ class StorageSettings(Section):
     engine: Annotated[Literal["sqlite"], Choice("sqlite")] = Field(
         default="sqlite", description="The embedded default."
     )
-    directory: File | None = Field(default=None, description="The state folder. Absent: systemd's, or the user's.")
+    directory: File | None = Field(
+        default=None,
+        examples=["/var/lib/bseries-relay"],
+        description="The state folder. Absent: systemd's, or the user's.",
+    )
     key: Secret | None = Field(
-        default=None, description="Encrypts stored bodies. Absent: one is made on the first start."
+        default=None,
+        examples=[{"credential": "storage_key"}],
+        description="Encrypts stored bodies. Absent: one is made on the first start.",
     )
     keep_bodies: Annotated[float, Duration()] = Field(default=0.0, description="How long bodies stay after delivery.")
     retention: Annotated[float, Duration()] = Field(
@@ -265,8 +313,8 @@ class StorageSettings(Section):
 class AnchorSettings(Section):
     """A ServiceNow table that checkpoints of the audit log are written to."""
 
-    table: Column = Field(description="The table's name.")
-    field: Column = Field(description="The column that takes the checkpoint.")
+    table: Column = Field(examples=["u_relay_checkpoint"], description="The table's name.")
+    field: Column = Field(examples=["u_checkpoint"], description="The column that takes the checkpoint.")
 
 
 class AuditSettings(Section):
@@ -292,7 +340,7 @@ class LoggingSettings(Section):
 class MetricsSettings(Section):
     """Figures for Prometheus. Absent: no metrics socket."""
 
-    listen: Annotated[Endpoint, Listen()] = Field(description="Address and port.")
+    listen: Annotated[Endpoint, Listen()] = Field(examples=["127.0.0.1:9464"], description="Address and port.")
 
 
 class Settings(Section):

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from relay.config.leaves import WRONG_KIND, Choice, Leaf, Size, Text, Whole, bad, plain_text
 from relay.config.section import Boolean, Name, Section
-from relay.core.arguments import ARGUMENT_NAME, ARGUMENT_TYPES, ITEM_TYPES, MAX_INTEGER, PLACES
+from relay.core.arguments import ARGUMENT_NAME, ARGUMENT_TYPES, ITEM_TYPES, MAX_INTEGER, MAX_LENGTH, PLACES
+from relay.core.grammar import MAX_ITEMS, MAX_PER_MINUTE, METHODS
 from relay.core.jobs import Json
 from relay.core.operations import OPERATION_NAME, ArgumentSpec, OperationSpec
 
 OperationName = Annotated[str, Text("an operation's name", OPERATION_NAME.pattern, "vault_report")]
-ArgumentName = Annotated[str, Text("an argument's name", ARGUMENT_NAME.pattern, "start_date")]
+ArgumentName = Annotated[str, Text("an argument's name", rf"{ARGUMENT_NAME.pattern}\*?", "start_date")]
+Allowed = Annotated[str, Text("the name of an operation or group", example="session-integration", longest=128)]
 Integer = Annotated[int, Whole(-MAX_INTEGER, MAX_INTEGER)]
 Line = Annotated[str, Text("a line of text", longest=500)]
-Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
 class DefaultAt(Leaf):
@@ -59,12 +60,12 @@ class ArgumentSettings(Section):
     )
     min: Integer | None = Field(default=None, description="The least integer.")
     max: Integer | None = Field(default=None, description="The greatest integer.")
-    max_length: Annotated[int, Whole(0, 65_536)] | None = Field(default=None, description="Characters of a string.")
+    max_length: Annotated[int, Whole(1, MAX_LENGTH)] | None = Field(default=None, description="Characters of a string.")
     pattern: Annotated[str, Text("a regular expression", longest=255)] | None = Field(
         default=None, description="Must match the whole value, which is then ASCII."
     )
     of: Annotated[str, Choice(*ITEM_TYPES)] | None = Field(default=None, description="The type of a list's items.")
-    max_items: Annotated[int, Whole(1, 10_000)] | None = Field(default=None, description="Items of a list.")
+    max_items: Annotated[int, Whole(0, MAX_ITEMS)] | None = Field(default=None, description="Items of a list.")
     description: Line | None = Field(default=None, description="For people.")
 
     def spec(self) -> ArgumentSpec:
@@ -101,15 +102,15 @@ class OperationSettings(Section):
 
     description: Line | None = Field(default=None, description="For people.")
     appliance: Name | None = Field(default=None, description="The only appliance it is for. Absent: any.")
-    method: Annotated[Method, Choice("GET", "POST", "PUT", "PATCH", "DELETE")] | None = Field(
-        default=None, description="The HTTP method."
-    )
+    method: Annotated[str, Choice(*METHODS)] | None = Field(default=None, description="The HTTP method.")
     path: Annotated[str, Text("a path", r"/[!-~]*", "/api/reporting", longest=512)] | None = Field(
         default=None, description="The path. {argument} is one segment, encoded by the relay."
     )
     arguments: Mapping[ArgumentName, ArgumentSettings] = Field(default={}, description="The arguments by name.")
     safe: Boolean | None = Field(default=None, description="May be repeated after an unknown outcome.")
-    per_minute: Annotated[int, Whole(1, 100_000)] | None = Field(default=None, description="Calls a minute at most.")
+    per_minute: Annotated[int, Whole(1, MAX_PER_MINUTE)] | None = Field(
+        default=None, description="Calls a minute at most."
+    )
     response: ResponseSettings = Field(default=ResponseSettings(), description="What the answer may be.")
     require_signature: Boolean | None = Field(default=None, description="Passes only when the work is signed.")
     soap_action: Annotated[str, Text("a SOAP action", longest=255)] | None = Field(
@@ -133,12 +134,34 @@ class OperationSettings(Section):
         )
 
 
+OPERATIONS_EXAMPLE: Json = {
+    "vault_report": {
+        "description": "Vault activity for the weekly review",
+        "appliance": "default",
+        "method": "GET",
+        "path": "/api/reporting",
+        "arguments": {
+            "generate_report": {"in": "query", "type": "enum", "values": ["VaultAccountActivity"], "required": True},
+            "start_date": {"in": "query", "type": "date"},
+            "duration": {"in": "query", "type": "integer", "min": 0, "max": 366, "default": 7},
+        },
+        "safe": True,
+        "per_minute": 6,
+        "response": {"types": ["text/xml"], "max_bytes": "5MiB"},
+    },
+}
+
+
 class PolicySettings(Section):
     """What may pass. Deny by default: an empty policy lets nothing through."""
 
-    allow: tuple[Name, ...] = Field(default=(), description="Names of operations and of groups of operations.")
+    allow: tuple[Allowed, ...] = Field(
+        default=(), examples=[["session-integration"]], description="Names of operations and of groups of operations."
+    )
     operations: Mapping[OperationName, OperationSettings] = Field(
-        default={}, description="The site's own operations, and what narrows built-in ones."
+        default={},
+        examples=[OPERATIONS_EXAMPLE],
+        description="The site's own operations, and what narrows built-in ones.",
     )
 
     def specs(self) -> dict[str, OperationSpec]:

@@ -1,0 +1,175 @@
+"""`bseries-relay config`: check, show and explain the configuration."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from relay.cli.output import CONFIGURATION, data, print_json, say
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from relay.config.load import Loaded
+    from relay.config.problems import Problem
+    from relay.core.jobs import Json
+
+CREDENTIALS = "CREDENTIALS_DIRECTORY"
+
+_file = click.option("--config", "config", type=click.Path(path_type=Path), help="The main configuration file.")
+_json = click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
+
+
+@click.group()
+def command() -> None:
+    """Check, show and explain the configuration."""
+
+
+@command.command()
+@_file
+@_json
+def check(config: Path | None, as_json: bool) -> None:  # noqa: FBT001  # click's way
+    """Check the configuration and the files that it names; every problem at once.
+
+    Problems go to stdout, each with its file, line and column. Exits 0 when the relay can use the configuration, 78
+    when it cannot.
+    """
+    from relay.config.load import load  # noqa: PLC0415  # `--help` stays light
+    from relay.config.problems import ConfigProblems, report  # noqa: PLC0415  # as above
+
+    main = _main(config)
+    problems: Sequence[Problem] = ()
+    warnings: Sequence[Problem] = ()
+    unchecked: list[str] = []
+    try:
+        loaded = load(main, os.environ)
+        warnings = loaded.warnings
+        problems, unchecked = _files(loaded)
+    except ConfigProblems as error:
+        problems = error.problems
+    if as_json:
+        print_json(
+            "config-check",
+            {
+                "file": str(main),
+                "ok": not problems,
+                "problems": [_described(problem) for problem in problems],
+                "warnings": [_described(problem) for problem in warnings],
+                "unchecked": unchecked,
+            },
+        )
+    else:
+        if warnings:
+            say(report(warnings))
+        if unchecked:
+            say(f"only the service can read these credentials, they are not checked: {', '.join(unchecked)}")
+        data(report(problems) if problems else f"{main}: the configuration is good")
+    if problems:
+        raise click.exceptions.Exit(CONFIGURATION)
+
+
+@command.command()
+@_file
+@_json
+def show(config: Path | None, as_json: bool) -> None:  # noqa: FBT001  # click's way
+    """Show the settings that hold, and where each comes from. Secrets are shown as the place where they are kept."""
+    from relay.config.describe import written  # noqa: PLC0415  # `--help` stays light
+    from relay.config.load import load  # noqa: PLC0415  # as above
+    from relay.config.model import Settings  # noqa: PLC0415  # as above
+    from relay.config.problems import report  # noqa: PLC0415  # as above
+    from relay.config.show import show as shown  # noqa: PLC0415  # as above
+
+    loaded = load(_main(config), os.environ)
+    if as_json:
+        print_json("config-show", {"settings": written(Settings, loaded.settings), "origins": dict(loaded.origins)})
+        return
+    if loaded.warnings:
+        say(report(loaded.warnings))
+    data(shown(loaded).rstrip("\n"))
+
+
+@command.command()
+def schema() -> None:
+    """Print the JSON Schema (draft-07) of the configuration, for editors."""
+    import json  # noqa: PLC0415  # `--help` stays light
+
+    from relay.config.schema import schema as described  # noqa: PLC0415  # as above
+
+    data(json.dumps(described(), indent=2, ensure_ascii=False))
+
+
+@command.command()
+@click.option("--sample", is_flag=True, help="A commented relay.yaml instead of the reference.")
+def reference(sample: bool) -> None:  # noqa: FBT001  # click's way
+    """Print the reference of all keys as Markdown."""
+    from relay.config.reference import reference as described  # noqa: PLC0415  # `--help` stays light
+    from relay.config.sample import sample as commented  # noqa: PLC0415  # as above
+
+    data((commented() if sample else described()).rstrip("\n"))
+
+
+def _main(explicit: Path | None) -> Path:
+    from relay.config.locate import locate  # noqa: PLC0415  # `--help` stays light
+
+    return locate(explicit, os.environ, root=os.geteuid() == 0)
+
+
+def _files(loaded: Loaded) -> tuple[list[Problem], list[str]]:
+    """What is wrong with the files and secrets that the settings name, and the secrets that cannot be judged here."""
+    from relay.config.describe import leaves  # noqa: PLC0415  # `--help` stays light
+    from relay.config.model import Settings  # noqa: PLC0415  # as above
+    from relay.config.values import SecretRef  # noqa: PLC0415  # as above
+    from relay.core.errors import ConfigError  # noqa: PLC0415  # as above
+    from relay.host.secrets import SecretReader  # noqa: PLC0415  # as above
+
+    reader = SecretReader(os.environ)
+    problems: list[Problem] = []
+    unchecked: list[str] = []
+    for path, value in leaves(Settings, loaded.settings):
+        if isinstance(value, SecretRef) and value.kind == "credential" and not os.environ.get(CREDENTIALS):
+            unchecked.append(value.name)
+            continue
+        try:
+            if isinstance(value, SecretRef):
+                reader.read(value)
+            elif isinstance(value, Path) and path != ("storage", "directory"):
+                _certificates(value)
+        except ConfigError as error:
+            problems.append(loaded.judge.problem(error.number, path, error.detail))
+    return problems, sorted(set(unchecked))
+
+
+def _certificates(path: Path) -> None:
+    """Refuse a file of certificates that cannot be read, holds none, or that others can change."""
+    from relay.config.files import WRITABLE_BY_OTHERS  # noqa: PLC0415  # `--help` stays light
+    from relay.core.errors import ConfigError  # noqa: PLC0415  # as above
+
+    try:
+        content = path.read_bytes()
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise ConfigError(1009, f"{path}: {error.strerror}") from None
+    if mode & WRITABLE_BY_OTHERS:
+        raise ConfigError(1010, f"{path}: others than its owner may write here; run: chmod go-w {path}")
+    if b"-----BEGIN CERTIFICATE-----" not in content:
+        raise ConfigError(1009, f"{path}: there is no certificate in it (PEM)")
+
+
+def _described(problem: Problem) -> dict[str, Json]:
+    from relay.core.codes import code_of  # noqa: PLC0415  # `--help` stays light
+
+    mark = problem.mark
+    return {
+        "code": code_of(problem.number).name,
+        "severity": "warning" if problem.warning else "error",
+        "file": mark.file if mark else None,
+        "line": mark.line if mark else None,
+        "column": mark.column if mark else None,
+        "key": problem.where,
+        "text": problem.text,
+        "fix": code_of(problem.number).fix,
+        "excerpt": problem.excerpt,
+    }

@@ -91,7 +91,8 @@ class Runner:
             async with slots:
                 jobs = await self._take(drive)
             if not jobs:
-                await self._sleep(drive)
+                if not self._ends(drive):
+                    await self._sleep(drive)
                 continue
             await slots.acquire()
             handling = group.create_task(self._handle(drive, jobs), name=f"{name}: {jobs[0].id}")

@@ -27,12 +27,12 @@ PARTS: tuple[Part, ...] = (
     Part(("listener",), lambda it: it.listener is not None, "nothing listens"),
     Part(
         ("sessions",),
-        lambda it: it.listener is not None and it.sessions.mode != "off",
+        lambda it: it.listener is not None and any(it.sessions_of(name).mode != "off" for name in it.appliances),
         "session events are not handled",
     ),
     Part(
         ("approvals",),
-        lambda it: it.listener is not None and it.approvals.mode != "off",
+        lambda it: it.listener is not None and any(it.approvals_of(name).mode != "off" for name in it.appliances),
         "requests for approval are not handled",
     ),
     Part(("metrics",), lambda it: it.metrics is not None, "no metrics are served"),

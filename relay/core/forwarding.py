@@ -11,8 +11,9 @@ from relay.core.retry import Backoff
 
 BETWEEN_TRIES = Backoff(first=0.5, longest=5.0)
 """Waits between tries of a call that surely was not executed."""
-BUDGET = 3011
-"""The relay's own account keeping says no: waiting is no failure, only the record's age ends it."""
+OWN_LIMITS = frozenset({3007, 3011})
+"""Said by the relay's own account keeping (no reply came with it), waiting is no failure: only the record's age ends
+it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ def after_not_executed(
 
     """
     wait = BETWEEN_TRIES.delay(tries, jitter, error.after)
-    if error.number == BUDGET:
+    if error.number in OWN_LIMITS and error.reply is None:
         return Wait(wait)
     if not error.retryable or trying_for + wait > retry_for:
         return GiveUp()

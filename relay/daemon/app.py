@@ -119,7 +119,7 @@ class App:
         key = load_key(process.folders.key, secret, in_use=lambda: keys_in_use(folder))
         store = await SqliteStore.open(folder, key, process.clock)
         try:
-            audit = await AuditLog.open(folder / "audit", process.clock)
+            audit = await AuditLog.open(folder, process.clock)
         except BaseException:
             await store.close()
             raise

@@ -31,6 +31,8 @@ HELD = 30.0
 """Seconds until work is looked at again that a hold stops."""
 DOWN = 1.0
 """Seconds that other calls wait after one met an appliance that cannot be called at all."""
+PACED = 3007
+"""Without a reply: the relay's own pace, which is as it should be."""
 CANNOT_BE_CALLED = frozenset({3001, 3002, 3005, 3006, 3014})
 
 
@@ -230,6 +232,8 @@ class Caller:
 
     def _note(self, appliance: str, error: ApplianceError) -> None:
         """Let other calls to this appliance wait a moment instead of each finding out by itself."""
+        if error.number == PACED and error.reply is None:
+            return
         self._parts.conditions.fail(f"appliance {appliance}", error)
         known = self._down.get(appliance)
         if error.number in CANNOT_BE_CALLED and (known is None or known[0] is not error):

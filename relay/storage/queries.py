@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from sqlite3 import Connection
 
-from relay.core.errors import StorageError
 from relay.core.jobs import Job, Json, Tombstone
-from relay.storage.rows import BY_ID, BY_ROW, INSERT, Row, job_of
+from relay.storage.rows import BY_ID, BY_ROW, INSERT, Row, checked, checksum, job_of
 from relay.storage.sealing import Sealed
 
 Bodies = Mapping[str, Sealed | None]
@@ -23,7 +22,7 @@ _SELECT = """
     WHERE (:kind IS NULL OR kind = :kind) AND (:states IS NULL OR state IN (SELECT value FROM json_each(:states)))
     ORDER BY created, row LIMIT :limit"""
 _DONE = "SELECT row FROM jobs WHERE kind = ? AND state = ? AND updated < ? ORDER BY updated LIMIT ?"
-_BURY = "INSERT OR REPLACE INTO tombstones (id, kind, outcome, digest, closed) VALUES (?, ?, ?, ?, ?)"
+_BURY = "INSERT OR REPLACE INTO tombstones (id, kind, outcome, digest, closed, crc) VALUES (?, ?, ?, ?, ?, ?)"
 _DECAY = """
     DELETE FROM tombstones
     WHERE id IN (SELECT id FROM tombstones WHERE kind = ? AND closed < ? ORDER BY closed LIMIT ?)"""
@@ -150,7 +149,8 @@ def sweep(db: Connection, what: Sweeping) -> int:
         rows = db.execute(_DONE, (what.kind, state, what.before, what.limit - swept)).fetchall()
         for row in rows:
             stone = tombstone_of(job_of(db.execute(BY_ROW, row).fetchone()))
-            db.execute(_BURY, (stone.id, stone.kind, stone.outcome, stone.digest, stone.closed))
+            columns = (stone.id, stone.kind, stone.outcome, stone.digest, stone.closed)
+            db.execute(_BURY, (*columns, checksum(columns)))
             db.execute("DELETE FROM jobs WHERE row = ?", row)
         swept += len(rows)
     db.execute(_DECAY, (what.kind, what.tombstones_before, what.limit))
@@ -172,21 +172,16 @@ def tombstone_of(job: Job) -> Tombstone:
 def tombstones(db: Connection, ids: Sequence[str]) -> list[Tombstone | None]:
     """The tombstones of these ids."""
     rows = (
-        db.execute("SELECT id, kind, outcome, digest, closed FROM tombstones WHERE id = ?", (one,)).fetchone()
+        db.execute("SELECT id, kind, outcome, digest, closed, crc FROM tombstones WHERE id = ?", (one,)).fetchone()
         for one in ids
     )
-    return [None if row is None else Tombstone(*row) for row in rows]
+    return [None if row is None else Tombstone(*checked(row, "a tombstone")) for row in rows]
 
 
 def fact(db: Connection, name: str) -> Json:
     """A fact, None when it is not set."""
-    row = db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-    if row is None:
-        return None
-    try:
-        return json.loads(row[0])
-    except ValueError as error:
-        raise StorageError(5002, f"fact {name}") from error
+    row = db.execute("SELECT name, value, crc FROM facts WHERE name = ?", (name,)).fetchone()
+    return None if row is None else json.loads(checked(row, "a fact")[1])
 
 
 def set_fact(db: Connection, name: str, text: str | None) -> None:
@@ -194,7 +189,8 @@ def set_fact(db: Connection, name: str, text: str | None) -> None:
     if text is None:
         db.execute("DELETE FROM facts WHERE name = ?", (name,))
     else:
-        db.execute("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", (name, text))
+        columns = (name, text)
+        db.execute("INSERT OR REPLACE INTO facts (name, value, crc) VALUES (?, ?, ?)", (*columns, checksum(columns)))
 
 
 def _row_number(db: Connection, job: Job) -> int | None:

@@ -31,7 +31,7 @@ def row_of(job: Job) -> Row:
         _time(job.updated),
         text_of(dict(job.data)),
     )
-    return (*columns, _checksum(columns))
+    return (*columns, checksum(columns))
 
 
 def job_of(row: Row) -> Job:
@@ -41,11 +41,9 @@ def job_of(row: Row) -> Job:
         StorageError: BSR-5002, the row is not what was written.
 
     """
-    *columns, checksum = row
-    if checksum != _checksum(tuple(columns)):
-        raise StorageError(5002, f"the row of job {row[0]!r} was changed")
-    columns[-1] = json.loads(columns[-1])
-    return Job(*columns)
+    *columns, data = checked(row, "a job's row")
+    values = [*columns, json.loads(data)]
+    return Job(*values)
 
 
 def text_of(value: Json) -> str:
@@ -62,5 +60,18 @@ def _time(value: float) -> float:
     return float(value) + 0.0  # the file does not keep the sign of a negative zero
 
 
-def _checksum(columns: Row) -> int:
+def checksum(columns: Row) -> int:
+    """CRC-32 of a row's other columns."""
     return zlib.crc32(repr(columns).encode("utf-8", "surrogatepass"))
+
+
+def checked(row: Row, what: str) -> Row:
+    """A row without its checksum, which is the last column.
+
+    Raises:
+        StorageError: BSR-5002, the row is not what was written.
+
+    """
+    if row[-1] != checksum(row[:-1]):
+        raise StorageError(5002, f"{what} was changed on the disk")
+    return row[:-1]

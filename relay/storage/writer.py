@@ -1,8 +1,8 @@
 """The writer: runs groups of operations on the one connection, each group one commit, each operation by itself.
 
-An operation that fails is rolled back to its savepoint and the others of its group stand. Where SQLite gave up the
-whole transaction (a full disk), the operations are run again one by one, so that what still fits is stored. A result is
-handed out only after its commit. After damage or a lost write nothing more is touched.
+An operation that fails is rolled back to its savepoint and the others of its group stand. Where the database failed (a
+full disk), the whole transaction is undone and the operations are run again one by one, so that what still fits is
+stored. A result is handed out only after its commit. After damage or a lost write nothing more is touched.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ class Writer:
 
     def serve(self, operations: Sequence[Operation]) -> list[Any]:
         """The result or the error of each operation, durable."""
-        if self.failure is None:
-            before = self._db.total_changes
-            results = self._together(operations)
-            if results is None and self.failure is None:
-                results = [self._alone(operation) for operation in operations]
-            self._pages += (self._db.total_changes - before) * _PAGES_A_CHANGE
-            if results is not None:
-                return results
-        return [self.failure] * len(operations)
+        if self.failure is not None:
+            return [self.failure] * len(operations)
+        before = self._db.total_changes
+        results = self._together(operations)
+        if results is None:
+            self._checkpoint("PASSIVE")  # on a full disk this makes room in the write-ahead file
+            results = [self._alone(operation) for operation in operations]
+        self._pages += (self._db.total_changes - before) * _PAGES_A_CHANGE
+        return results
 
     def tidy_soon(self) -> None:
         """Give free pages back to the disk at the next `rest`."""
@@ -55,17 +55,10 @@ class Writer:
 
     def rest(self) -> None:
         """What is done while nobody waits: keep the write-ahead file short."""
-        if self.failure is not None or not (self._tidy or self._pages >= CHECKPOINT_PAGES):
-            return
-        try:
-            if self._tidy:
-                self._give_back()
-            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        except sqlite3.Error as error:
-            self._note(meaning(error))  # a full disk is told to whoever writes next
-        else:
-            self._pages = 0
-            self._tidy = False
+        if self._tidy:
+            self._give_back()
+        elif self._pages >= CHECKPOINT_PAGES:
+            self._checkpoint("PASSIVE")
 
     def close(self) -> None:
         """Close the connection; the write-ahead file is copied into the store unless a write was lost."""
@@ -73,29 +66,25 @@ class Writer:
 
     def _together(self, operations: Sequence[Operation]) -> list[Any] | None:
         """The results of one transaction; None when it could not be committed, and nothing of it happened."""
-        results: list[Any] = []
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            for operation in operations:
-                results.append(self._guarded(operation))
-                if self.failure is not None or not self._db.in_transaction:
-                    break
-            if self.failure is None and self._db.in_transaction:
-                self._db.execute("COMMIT")
-                return results
+            results = [self._guarded(operation) for operation in operations]
+            self._db.execute("COMMIT")
         except sqlite3.Error as error:
             self._note(meaning(error))
-        self._undo()
-        return None
+            self._undo()
+            return None
+        return results
 
     def _guarded(self, operation: Operation) -> Any:  # noqa: ANN401  # an operation's result
+        """One operation between savepoints; an error of the database itself ends the whole transaction."""
         self._db.execute("SAVEPOINT operation")
         try:
             result = operation(self._db)
+        except sqlite3.Error:
+            raise
         except Exception as error:  # noqa: BLE001  # it is raised again where the operation was asked for
-            result = self._note(meaning(error)) if isinstance(error, sqlite3.Error) else error
-            if self.failure is not None or not self._db.in_transaction:
-                return result
+            result = error
             self._db.execute("ROLLBACK TO operation")
         self._db.execute("RELEASE operation")
         return result
@@ -103,18 +92,18 @@ class Writer:
     def _alone(self, operation: Operation) -> Any:  # noqa: ANN401  # an operation's result
         if self.failure is not None:
             return self.failure
+        result: Any
         try:
             self._db.execute("BEGIN IMMEDIATE")
             result = operation(self._db)
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             result = self._note(meaning(error))
+            self._undo()
         except Exception as error:  # noqa: BLE001  # as above
             result = error
-        else:
-            return result
-        self._undo()
-        return self.failure or result
+            self._undo()
+        return result
 
     def _undo(self) -> None:
         try:
@@ -128,10 +117,27 @@ class Writer:
             self.failure = error
         return error
 
+    def _checkpoint(self, mode: str) -> None:
+        """Copy the write-ahead file into the store; a disk too full for that is told to whoever writes next."""
+        if self.failure is not None:
+            return
+        try:
+            self._db.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+        except sqlite3.Error as error:
+            self._note(meaning(error))
+        else:
+            self._pages = 0
+
     def _give_back(self) -> None:
         """Free pages beyond the spare ones go back to the disk, and the write-ahead file is emptied."""
-        ((free,),) = self._db.execute("PRAGMA freelist_count").fetchall()
-        if free > _SPARE_PAGES:
+        self._tidy = False
+        if self.failure is not None:
+            return
+        try:
+            ((free,),) = self._db.execute("PRAGMA freelist_count").fetchall()
             pages = min(free - _SPARE_PAGES, _VACUUM_PAGES)
-            self._db.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
-        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            if pages > 0:
+                self._db.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+        except sqlite3.Error as error:
+            self._note(meaning(error))
+        self._checkpoint("TRUNCATE")

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from relay.sandbox.access import Client, User
 from relay.sandbox.accounts import Account
@@ -17,7 +18,9 @@ from relay.sandbox.certificates import Authority
 from relay.sandbox.configured import Target, write_configuration
 from relay.sandbox.device import Product
 from relay.sandbox.door import Door
+from relay.sandbox.oracle import Summary, check
 from relay.sandbox.servicenow import ServiceNow
+from relay.sandbox.work import Job, Maker
 
 USER = "svc.relay"
 OAUTH_CLIENT = "relay-oauth-client"
@@ -36,6 +39,8 @@ class Sandbox:
         doors: the listeners by `servicenow` and the appliances' names; closing one refuses connections.
         agent: `mid.server.` and the relay's name in the configuration.
         secrets: what the files in `credentials/` hold, by file name.
+        jobs: the jobs that were put in.
+        held: jobs that are made and not put in yet.
 
     """
 
@@ -46,6 +51,8 @@ class Sandbox:
     doors: dict[str, Door]
     agent: str = "mid.server.relay01"
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
+    jobs: list[Job] = field(default_factory=list, repr=False)
+    held: list[Job] = field(default_factory=list, repr=False)
 
     @property
     def appliance(self) -> Appliance:
@@ -61,6 +68,35 @@ class Sandbox:
     def config_file(self) -> Path:
         """A configuration with which a relay works against this sandbox."""
         return self.directory / "relay.yaml"
+
+    def put(self, jobs: Sequence[Job]) -> None:
+        """Put jobs into the queue, and remember them for `check`."""
+        for job in jobs:
+            self.servicenow.insert("ecc_queue", job.row)
+        self.jobs += jobs
+
+    def maker(self, seed: int = 0) -> Maker:
+        """Makes work for this sandbox."""
+        return Maker(self.agent, list(self.appliances.values()), seed)
+
+    def check(self, *, final: bool = False) -> Summary:
+        """Judge the jobs that were put in, see `relay.sandbox.oracle`."""
+        return check(self.servicenow, self.appliances.values(), self.jobs, final=final)
+
+    def facts(self) -> dict[str, Any]:
+        """What somebody needs who wants to use the sandbox, as JSON; no secret."""
+        return {
+            "directory": str(self.directory),
+            "ca_file": str(self.ca_file),
+            "config": str(self.config_file),
+            "servicenow": self.servicenow.url,
+            "appliances": {name: device.url for name, device in self.appliances.items()},
+            "credentials": {name: str(self.directory / "credentials" / name) for name in self.secrets},
+            "servicenow_user": USER,
+            "oauth_client_id": OAUTH_CLIENT,
+            "api_client_id": API_CLIENT,
+            "agent": self.agent,
+        }
 
     @classmethod
     @asynccontextmanager

@@ -32,11 +32,13 @@ def handle(appliance: Device, account: Account, form: Form) -> Response:
         return _error(appliance, f"Invalid action: {action}")
     if known[2] and account.command != "full_access":
         return _error(appliance, "You do not have permission to perform this action.", 403)
+    if known[2] == "once":
+        appliance.begun(action, form)
     try:
         document = known[0](appliance, form)
     except Refused as refused:
         return _error(appliance, str(refused))
-    appliance.executed(action, form, safe=not known[2])
+    appliance.executed(action)
     return xml.respond(document)
 
 
@@ -206,26 +208,29 @@ def _done(appliance: Device, _: Form) -> str:
 _BOTH = frozenset({"pra", "rs"})
 _RS = frozenset({"rs"})
 
-_ACTIONS: dict[str, tuple[Act, frozenset[str], bool]] = {
-    "get_api_info": (_get_api_info, _BOTH, False),
-    "check_health": (_check_health, _BOTH, False),
-    "get_appliances": (_get_appliances, _BOTH, False),
-    "get_logged_in_reps": (_get_logged_in_reps, _BOTH, False),
-    "get_support_teams": (_get_support_teams, _RS, False),
-    "generate_session_key": (_generate_session_key, _RS, True),
-    "join_session": (_touch_session, _BOTH, True),
-    "leave_session": (_touch_session, _RS, True),
-    "transfer_session": (_touch_session, _RS, True),
-    "set_session_attributes": (_set_session_attributes, _BOTH, True),
-    "get_session_attributes": (_get_session_attributes, _BOTH, False),
-    "terminate_session": (_terminate_session, _BOTH, True),
-    "import_jump_shortcut": (_import_jump_shortcut, _BOTH, True),
-    "get_connected_client_list": (_get_connected_client_list, _BOTH, False),
-    "get_connected_clients": (_get_connected_clients, _BOTH, False),
-    "set_failover_role": (_done, _BOTH, True),
-    "send_chat_message": (_touch_session, _RS, True),
-    "create_virtual_customer": (_touch_session, _RS, True),
-    "set_rep_status": (_done, _RS, True),
-    "logout_rep": (_done, _RS, True),
+_ACTIONS: dict[str, tuple[Act, frozenset[str], str]] = {
+    "get_api_info": (_get_api_info, _BOTH, ""),
+    "check_health": (_check_health, _BOTH, ""),
+    "get_appliances": (_get_appliances, _BOTH, ""),
+    "get_logged_in_reps": (_get_logged_in_reps, _BOTH, ""),
+    "get_support_teams": (_get_support_teams, _RS, ""),
+    "generate_session_key": (_generate_session_key, _RS, "once"),
+    "join_session": (_touch_session, _BOTH, "once"),
+    "leave_session": (_touch_session, _RS, "once"),
+    "transfer_session": (_touch_session, _RS, "once"),
+    "set_session_attributes": (_set_session_attributes, _BOTH, "again"),
+    "get_session_attributes": (_get_session_attributes, _BOTH, ""),
+    "terminate_session": (_terminate_session, _BOTH, "once"),
+    "import_jump_shortcut": (_import_jump_shortcut, _BOTH, "once"),
+    "get_connected_client_list": (_get_connected_client_list, _BOTH, ""),
+    "get_connected_clients": (_get_connected_clients, _BOTH, ""),
+    "set_failover_role": (_done, _BOTH, "once"),
+    "send_chat_message": (_touch_session, _RS, "once"),
+    "create_virtual_customer": (_touch_session, _RS, "once"),
+    "set_rep_status": (_done, _RS, "once"),
+    "logout_rep": (_done, _RS, "once"),
 }
-"""Action: what it does, which products have it, whether it changes something (and then needs full access)."""
+"""Action: what it does, which products have it, what it changes: nothing, or the same `again`, or something only `once`.
+
+What changes something needs full access.
+"""

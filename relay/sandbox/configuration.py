@@ -65,7 +65,7 @@ def initial() -> dict[str, list[dict[str, Any]]]:
 def handle(appliance: Device, request: Request) -> Response:
     """Answer a request to the Configuration API."""
     name = request.path.removeprefix(PREFIX).strip("/")
-    appliance.executed(f"config {name}", {}, safe=True)
+    appliance.executed(f"config {name}")
     if request.method != "GET":
         return json_response(405, {"message": "Method not allowed"})
     head, _, last = name.rpartition("/")

@@ -31,7 +31,7 @@ _APPLIANCE = """\
 """
 _TAIL = """\
 policy:
-  allow: [read-only, session-integration]
+  allow: [read-only, session-integration, session-control]
 storage:
   directory: {state}
 """
@@ -53,7 +53,7 @@ def write_configuration(
     credentials = directory / "credentials"
     credentials.mkdir(mode=0o700, exist_ok=True)
     for name, secret in secrets.items():
-        _write_private(credentials / name, secret)
+        write_private(credentials / name, secret)
     facts = {"credentials": credentials, "ca": ca_file}
     text = _HEAD.format(name=instance.name, url=instance.url, **facts)
     for target in appliances:
@@ -61,11 +61,12 @@ def write_configuration(
     state = directory / "state"
     state.mkdir(mode=0o700, exist_ok=True)
     main = directory / "relay.yaml"
-    _write_private(main, text + _TAIL.format(state=state))
+    write_private(main, text + _TAIL.format(state=state))
     return main
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner can read."""
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)

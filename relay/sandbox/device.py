@@ -28,8 +28,8 @@ class Device:
         language: of its "nothing found": `en`, `fr` or `de`.
         latency: seconds that each call takes, in parallel for all.
         calls: executed calls by action or report, refused and failed ones not counted.
-        effects: executed calls that change something, by token (see `token_of`): none may pass one unless two records
-            asked for exactly the same.
+        effects: calls that reached the point where they change something that a second one would change again, by token
+            (see `token_of`): none may pass one unless two records asked for exactly the same.
         keep_alive: number of calls that did not ask to close the connection, against the documentation.
 
     """
@@ -58,12 +58,14 @@ class Device:
         self.url = ""
         self._changed = asyncio.Event()
 
-    def executed(self, action: str, form: dict[str, str], *, safe: bool) -> None:
+    def executed(self, action: str) -> None:
         """Count a call that was carried out."""
         self.calls[action] += 1
-        if not safe:
-            self.effects[token_of(action, form)] += 1
         self._changed.set()
+
+    def begun(self, action: str, form: dict[str, str]) -> None:
+        """Count a call that must not come twice, as soon as it gets as far as to change something."""
+        self.effects[token_of(action, form)] += 1
 
     async def until(self, predicate: Callable[[], bool], seconds: float = 20.0) -> None:
         """Wait until `predicate()` holds, asking after every executed call.
@@ -81,4 +83,4 @@ class Device:
 def token_of(action: str, form: dict[str, str]) -> str:
     """What tells one effect from another: the action, the session, and the ticket key it carries."""
     key = form.get("session.custom.external_key", form.get("external_key", ""))
-    return f"{action}|{form.get('lsid', '').lower()}|{key}"
+    return f"{action}|{form.get('lsid', '').lower()}|{key or form.get('name', '')}"

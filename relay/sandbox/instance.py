@@ -16,6 +16,9 @@ from relay.sandbox.rows import Row, Tables
 from relay.sandbox.rules import Rules
 from relay.sandbox.web import Request
 
+RIVAL = "rival"
+"""The user that another poller of the same agent acts as."""
+
 
 @dataclass(slots=True)
 class Knobs:
@@ -59,6 +62,8 @@ class Instance:
         rules: business rules of the queue.
         rate: the rate limit.
         faults: what it was told to do wrong now and then.
+        asked: when each output was inserted, monotonic seconds, by its sys_id.
+        answered: when each output had its first answer, likewise.
         files: contents of attachments by sys_id.
         hidden: sys_ids that access rules hide.
         requests: HTTP requests by lane, and `all`; a batch counts once in each of its lanes.
@@ -78,6 +83,8 @@ class Instance:
         self.behaviour = Behaviour()
         self.random = random.Random(seed)  # noqa: S311 - the order of answers is no secret
         self.files: dict[str, bytes] = {}
+        self.asked: dict[str, float] = {}
+        self.answered: dict[str, float] = {}
         self.hidden: set[str] = set()
         self.requests: Counter[str] = Counter()
         self.served: Counter[str] = Counter()
@@ -102,8 +109,22 @@ class Instance:
         """
         row = self.tables.insert(table, values, user)
         if table == "ecc_queue":
+            self._moment(row)
             self.rules.inserted(self.tables, row)
         return row
+
+    def update(self, table: str, row: Row, values: Mapping[str, str], user: str = "system") -> bool:
+        """Change a row; False when nothing changed."""
+        changed = self.tables.update(table, row, values, user)
+        if table == "ecc_queue":
+            self._moment(row)
+        return changed
+
+    def _moment(self, row: Row) -> None:
+        if row["queue"] == "output":
+            self.asked.setdefault(row["sys_id"], time.monotonic())
+        elif row["response_to"]:
+            self.answered.setdefault(row["response_to"], time.monotonic())
 
     def visible(self, table: str, row: Row, user: User) -> bool:
         """Whether access rules and the user's domain let the user see the row."""
@@ -125,12 +146,12 @@ class Instance:
         if self.knobs.rival == "off" or "poll" not in request.lanes:
             return
         for row in page[: self.knobs.rival_count]:
-            self.tables.update("ecc_queue", row, {"state": "processing"}, "rival")
+            self.tables.update("ecc_queue", row, {"state": "processing"}, RIVAL)
             if self.knobs.rival == "answers":
                 same = {name: row[name] for name in ("agent", "topic", "name", "source", "agent_correlator")}
                 payload = '<results probe_time="1"><result><output>rival</output></result><parameters/></results>'
                 answer = {"queue": "input", "state": "ready", "response_to": row["sys_id"], "payload": payload}
-                self.insert("ecc_queue", {**same, **answer}, "rival")
+                self.insert("ecc_queue", {**same, **answer}, RIVAL)
 
     def set_back(self, sys_ids: Sequence[str], state: str = "ready") -> None:
         """Set outputs back to `ready`, as an administrator does."""

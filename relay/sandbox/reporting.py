@@ -28,7 +28,7 @@ _LISTED = {"SupportTeam": "team_list", "Team": "team_activity_list", "JumpItem":
 def handle(appliance: Device, form: Form) -> Response:
     """Answer a call of the Reporting API."""
     kind = form.get("generate_report", "")
-    appliance.executed(kind, form, safe=True)
+    appliance.executed(kind)
     family = {"pra": "Access", "rs": "Support"}[appliance.product]
     if kind in {f"{family}Session", f"{family}SessionListing", f"{family}SessionSummary"}:
         return _sessions(appliance, kind.removeprefix(family), form)

@@ -149,7 +149,7 @@ def _change(call: _Call) -> Response:
     values = _values(call.request)
     if values is None:
         return failure(400, "Exception while reading request", "The payload is not valid JSON")
-    call.instance.tables.update(call.table, row, values, call.user.name)
+    call.instance.update(call.table, row, values, call.user.name)
     return json_response(200, {"result": call.show(row)})
 
 

@@ -35,13 +35,14 @@ Start a relay against it:
 @click.option("--seed", type=int, default=0, show_default=True, help="The same ids and orders again.")
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON once everything listens.")
 def command(
+    *,
     directory: Path | None,
     servicenow_port: int,
     appliance_port: int,
     appliances: int,
     products: tuple[str, ...],
     seed: int,
-    as_json: bool,  # noqa: FBT001 - click passes flags by name
+    as_json: bool,
 ) -> None:
     """The two stand-ins alone, to develop against, until Ctrl-C.
 
@@ -57,14 +58,17 @@ def command(
 
     def ready(facts: dict[str, Any]) -> None:
         if as_json:
-            click.echo(json.dumps({"schema": 1, "ready": True, **facts}))
+            click.echo(json.dumps({"schema": "bseries-relay/sandbox/1", "ready": True, **facts}))
             return
         shown = {**facts, "appliances": ", ".join(f"{name} {url}" for name, url in facts["appliances"].items())}
         click.echo(_LINES.format(**{**shown, "credentials": Path(facts["control_token_file"]).parent}))
 
-    asyncio.run(
-        serve(directory.resolve() if directory else None, wanted, (servicenow_port, appliance_port), ready, seed)
-    )
+    folder = directory.resolve() if directory else None
+    try:
+        asyncio.run(serve(folder, wanted, (servicenow_port, appliance_port), ready, seed))
+    except OSError as error:
+        msg = f"the sandbox cannot start: {error}"
+        raise click.ClickException(msg) from error
 
 
 if __name__ == "__main__":

@@ -17,12 +17,8 @@ _SKEW = dt.timedelta(days=1)  # the clocks of a test may have been set back
 
 
 def _name(common: str) -> x509.Name:
-    return x509.Name(
-        [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "B Series Relay sandbox"),
-            x509.NameAttribute(NameOID.COMMON_NAME, common),
-        ]
-    )
+    organization = x509.NameAttribute(NameOID.ORGANIZATION_NAME, "B Series Relay sandbox")
+    return x509.Name([organization, x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
 
 class Authority:

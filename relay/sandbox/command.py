@@ -230,7 +230,7 @@ _ACTIONS: dict[str, tuple[Act, frozenset[str], str]] = {
     "set_rep_status": (_done, _RS, "once"),
     "logout_rep": (_done, _RS, "once"),
 }
-"""Action: what it does, which products have it, what it changes: nothing, or the same `again`, or something only `once`.
+"""Action: what it does, which products have it, what it changes: nothing, the same `again`, or something only `once`.
 
 What changes something needs full access.
 """

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -138,3 +140,18 @@ def test_watchdog_interval(environ: dict[str, str], seconds: float | None) -> No
 def test_watchdog_interval_asks_for_the_own_process() -> None:
     """Without a given number the process's own is compared."""
     assert watchdog_interval({"WATCHDOG_USEC": "1000000", "WATCHDOG_PID": str(os.getpid())}) == 1.0
+
+
+def test_without_systemd_python_readiness_is_still_sent(manager: socket.socket) -> None:
+    """A host without the compiled library sends the same words, and its logs need no journal."""
+    program = """if True:
+        import sys
+        sys.modules["systemd"] = None
+        from relay.host import logs
+        from relay.host.clock import Clock
+        from relay.host.systemd import Notifier
+        assert logs._journal is None
+        assert Notifier(Clock()).ready()
+    """
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
+    assert heard(manager) == ["READY=1"]

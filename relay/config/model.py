@@ -32,6 +32,7 @@ from relay.config.section import (
     need_both,
 )
 from relay.config.values import Endpoint, SecretRef
+from relay.core.urls import read_authority
 
 
 class RelaySettings(Section):
@@ -260,6 +261,15 @@ class ApplianceSettings(Section):
         default=None, examples=[{"mode": "off"}], description="Replaces approvals for this appliance."
     )
 
+    @property
+    def origins(self) -> frozenset[tuple[str, int]]:
+        """Host and port of the appliance under all its names.
+
+        Another name answers on the same port as `url`, unless it says otherwise.
+        """
+        main = read_authority(self.url.removeprefix("https://"))
+        return frozenset((main, *(read_authority(other, main[1]) for other in self.also_known_as)))
+
 
 class ListenerTls(Section):
     """The listener's own certificate."""
@@ -380,15 +390,11 @@ class Settings(Section):
     @model_validator(mode="after")
     def _distinct_hosts(self) -> Self:
         """A host name in work means one appliance."""
-        owner: dict[str, str] = {}
+        owner: dict[tuple[str, int], str] = {}
         for name, appliance in self.appliances.items():
-            for host in {appliance.url.removeprefix("https://"), *appliance.also_known_as}:
-                if owner.setdefault(host, name) != name:
-                    bad(
-                        CONTRADICTION,
-                        f"{host} stands at two appliances, {owner[host]} and {name}",
-                        ("appliances", name),
-                    )
+            for origin in sorted(appliance.origins):
+                if owner.setdefault(origin, name) != name:
+                    bad(CONTRADICTION, f"{origin[0]} is appliance {owner[origin]} already", ("appliances", name))
         return self
 
     def accept_from(self, appliance: str) -> tuple[Network, ...]:

@@ -15,7 +15,7 @@ from relay.core.jobs import Json
 
 Network = IPv4Network | IPv6Network
 
-_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?", re.ASCII)
 _PIN = re.compile(r"sha256/([A-Za-z0-9+/]{43}=)", re.ASCII)
 _URL = re.compile(r"[!-~]{1,512}", re.ASCII)
@@ -27,7 +27,8 @@ def _is_host(text: str) -> bool:
     try:
         ip_address(text)
     except ValueError:
-        return bool(_HOST.fullmatch(text)) and len(text) <= _LONGEST_HOST and not text.rstrip(".")[-1:].isdigit()
+        last = text.removesuffix(".").rpartition(".")[2]  # numbers only is a mistyped address
+        return bool(_HOST.fullmatch(text)) and len(text) <= _LONGEST_HOST and not last.isdigit()
     return "%" not in text
 
 
@@ -93,7 +94,7 @@ class ProxyUrl(Leaf):
 
 
 class HostName(Leaf):
-    """`host` or `host:port`; lower case."""
+    """`host` or `host:port`; lower case, the port kept as it is written."""
 
     words = "a host name, or host:port"
     example = "support.example.com"
@@ -104,7 +105,7 @@ class HostName(Leaf):
         _, host, port = _split(f"https://{text}", ("https",), f"{self.words}, like {self.example}")
         if "/" in text:
             self.refuse()
-        return _authority(host, port, 443)
+        return _authority(host, port, None)
 
     def schema(self) -> dict[str, Json]:
         """A string without slashes."""

@@ -78,7 +78,7 @@ def _words(error: BaseException, stage: Stage) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
     if isinstance(error, ssl.SSLError):
-        return (error.reason or str(error.args[-1])).replace("_", " ").lower()
+        return (getattr(error, "reason", None) or str(error.args[-1])).replace("_", " ").lower()
     if isinstance(error, OSError):
         return error.strerror or str(error) or type(error).__name__
     text = str(error)

@@ -51,6 +51,8 @@ class Wire(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._paused = False
+        self._closed = False
+        self.tls: ssl.SSLObject | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
@@ -119,6 +121,9 @@ class Wire(asyncio.Protocol):
 
     def close(self) -> None:
         """Say goodbye as far as that goes without waiting, and let the socket go."""
+        if self._closed:
+            return
+        self._closed = True
         self.error = self.error or ConnectionAbortedError("closed by the relay")
         self.buffer.clear()
         self.transport.close()
@@ -155,7 +160,9 @@ class Stream(httpcore.AsyncNetworkStream):
         """Write; from the first byte to the target on the request counts as sent."""
         if not buffer:
             return
-        if self._final and not self._wire.ended:
+        if self._wire.ended:
+            raise httpcore.WriteError("the other side has closed")
+        if self._final:
             self._egress.progress.stage = "sent"
         try:
             self._wire.transport.write(buffer)
@@ -198,6 +205,7 @@ class Stream(httpcore.AsyncNetworkStream):
             raise
         assert transport is not None  # noqa: S101 - for the type checker
         self._wire.transport = transport
+        self._wire.tls = transport.get_extra_info("ssl_object")
         egress.progress.stage = "ready" if final else egress.progress.stage
         return Stream(egress, self._wire, final=final)
 
@@ -275,5 +283,4 @@ class Egress(httpcore.AsyncNetworkBackend):
 
     def ended_in_order(self) -> bool:
         """Whether the peer's TLS said that it sends nothing more."""
-        tls = self.wire.transport.get_extra_info("ssl_object") if self.wire is not None else None
-        return bool(getattr(tls, "ended", False))
+        return self.wire is not None and bool(getattr(self.wire.tls, "ended", False))

@@ -1,0 +1,100 @@
+"""A small HTTP proxy on loopback that understands CONNECT and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import ssl
+from types import TracebackType
+from typing import Any, Self
+
+
+class ConnectProxy:
+    """Tunnels CONNECT to 127.0.0.1 at the port asked for, whatever the host's name.
+
+    Args:
+        account: (user name, password) that must be given, else 407.
+        answer: bytes answered to every CONNECT instead of tunnelling; b"" hangs.
+        context: speak TLS to clients.
+
+    Attributes:
+        asked: the targets of the CONNECT requests, in order.
+        heads: their header blocks.
+
+    """
+
+    def __init__(
+        self,
+        account: tuple[str, str] | None = None,
+        answer: bytes | None = None,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        self.account = account
+        self.answer = answer
+        self.context = context
+        self.asked: list[str] = []
+        self.heads: list[str] = []
+        self.port = 0
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    @property
+    def url(self) -> str:
+        """`http://localhost:PORT`."""
+        return f"{'https' if self.context else 'http'}://localhost:{self.port}"
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.context)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            await self._tunnel(reader, writer)
+        self._tasks.discard(task)
+        writer.transport.abort()
+
+    async def _tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        self.asked.append(head.split(" ")[1])
+        self.heads.append(head)
+        if self.account is not None:
+            pair = base64.b64encode(":".join(self.account).encode()).decode()
+            if f"proxy-authorization: basic {pair}".lower() not in head.lower():
+                writer.write(b"HTTP/1.1 407 Who\r\nProxy-Authenticate: Basic\r\ncontent-length: 0\r\n\r\n")
+                await writer.drain()
+                return
+        if self.answer is not None:
+            writer.write(self.answer)
+            await writer.drain()
+            await reader.read()
+            return
+        port = int(self.asked[-1].rpartition(":")[2])
+        there, back = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        try:
+            await asyncio.gather(_copy(reader, back), _copy(there, writer))
+        finally:
+            back.transport.abort()
+
+
+async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    while data := await source.read(65536):
+        sink.write(data)
+        await sink.drain()
+    if sink.can_write_eof():
+        sink.write_eof()

@@ -26,17 +26,20 @@ _MEANING = {
     24: 5002,  # SQLITE_FORMAT
     26: 5002,  # SQLITE_NOTADB
 }
+ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What the database raises. The second is Python's, when the text of an error quotes a damaged schema."""
 FINAL = frozenset({5002, 5005})
 """After these nothing more is written: it could spread the damage, or build on a write that was lost."""
 
 
-def meaning(error: sqlite3.Error) -> RelayError:
-    """The error of the registry. What is neither disk nor file is a fault of ours."""
+def meaning(error: Exception) -> RelayError:
+    """The error of the registry for one of `ERRORS`. What is neither disk nor file is a fault of ours."""
     code = getattr(error, "sqlite_errorcode", None)
     name = getattr(error, "sqlite_errorname", None) or type(error).__name__
     if code is None:
         # raised by Python's module itself; text that is not UTF-8 comes this way
-        return StorageError(5002, name) if isinstance(error, sqlite3.OperationalError) else InternalError(9001, name)
+        damaged = isinstance(error, sqlite3.OperationalError | UnicodeDecodeError)
+        return StorageError(5002, name) if damaged else InternalError(9001, name)
     if code in {_SHORT_READ, _CORRUPT_FS}:
         return StorageError(5002, name)
     number = _MEANING.get(code & _PRIMARY)

@@ -125,7 +125,7 @@ def _with_self_made(key: StorageKey, path: Path) -> StorageKey:
     """A self-made key from before a key was configured still opens what it sealed."""
     try:
         text = _read(path)
-    except OSError:
+    except (OSError, StorageError):
         text = None  # the configured key is what matters; a body that needs this one says so
     if text is None or MasterKey.of(text) == key.current:
         return key

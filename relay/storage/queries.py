@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlite3 import Connection
 
 from relay.core.jobs import Job, Json, Tombstone
-from relay.storage.rows import BY_ID, BY_ROW, INSERT, Row, checked, checksum, job_of
+from relay.storage.rows import BY_ID, BY_ROW, INSERT, Row, bytes_of, checked, checksum, job_of
 from relay.storage.sealing import Sealed
 
 Bodies = Mapping[str, Sealed | None]
@@ -123,11 +123,15 @@ def bodies(db: Connection, ids: Sequence[str], name: str) -> list[Sealed | None]
     found: list[Sealed | None] = []
     for one in ids:
         row = db.execute(
-            "SELECT b.key, b.packing, b.size, b.blob FROM jobs j JOIN bodies b ON b.job = j.row"
+            "SELECT b.blob, b.key, b.packing, b.size, b.crc FROM jobs j JOIN bodies b ON b.job = j.row"
             " WHERE j.id = ? AND b.name = ?",
             (one, name),
         ).fetchone()
-        found.append(None if row is None else Sealed(*row))
+        if row is None:
+            found.append(None)
+        else:
+            key, packing, size = checked(row[1:], "a body's row")
+            found.append(Sealed(key, packing, size, bytes_of(row[0])))
     return found
 
 
@@ -205,7 +209,8 @@ def _put_bodies(db: Connection, row: int | None, changed: Bodies) -> None:
         if sealed is None:
             db.execute("DELETE FROM bodies WHERE job = ? AND name = ?", (row, name))
         else:
+            columns = (sealed.key_id, sealed.packing, sealed.size)
             db.execute(
-                "INSERT OR REPLACE INTO bodies (job, name, key, packing, size, blob) VALUES (?, ?, ?, ?, ?, ?)",
-                (row, name, sealed.key_id, sealed.packing, sealed.size, sealed.blob),
+                "INSERT OR REPLACE INTO bodies (job, name, key, packing, size, blob, crc) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (row, name, *columns, sealed.blob, checksum(columns)),
             )

@@ -34,7 +34,7 @@ def row_of(job: Job) -> Row:
     return (*columns, checksum(columns))
 
 
-def job_of(row: Row) -> Job:
+def job_of(row: Row | None) -> Job:
     """The job of a row.
 
     Raises:
@@ -65,13 +65,25 @@ def checksum(columns: Row) -> int:
     return zlib.crc32(repr(columns).encode("utf-8", "surrogatepass"))
 
 
-def checked(row: Row, what: str) -> Row:
-    """A row without its checksum, which is the last column.
+def checked(row: Row | None, what: str) -> Row:
+    """A row that must be there, without its checksum, which is the last column.
 
     Raises:
-        StorageError: BSR-5002, the row is not what was written.
+        StorageError: BSR-5002, it is gone or not what was written.
 
     """
-    if row[-1] != checksum(row[:-1]):
+    if row is None or row[-1] != checksum(row[:-1]):
         raise StorageError(5002, f"{what} was changed on the disk")
     return row[:-1]
+
+
+def bytes_of(value: object) -> bytes:
+    """A sealed body's bytes; what they hold is checked when it is opened.
+
+    Raises:
+        StorageError: BSR-5002, it is something else.
+
+    """
+    if not isinstance(value, bytes):
+        raise StorageError(5002, "a body was changed on the disk")
+    return value

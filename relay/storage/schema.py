@@ -16,12 +16,14 @@ from typing import Any
 
 from relay.core.errors import RelayError, StorageError
 from relay.host.files import disk_error, open_private, private_folder, sync_folder
-from relay.storage.faults import meaning
+from relay.storage.faults import ERRORS, meaning
+from relay.storage.rows import checked
 
 STORE = "store.db"
 APPLICATION_ID = 0x42535231  # "BSR1"
 LARGEST_WAL = 16 * 1024 * 1024
 """Bytes. The write-ahead file is cut back to this when it starts anew after a burst."""
+_SMALLEST = 512  # bytes of the smallest database
 BUSY_SECONDS = 2.0
 """How long another program may hold the file (a backup, a look at it) before the relay gives up."""
 
@@ -55,6 +57,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             packing INTEGER NOT NULL,
             size INTEGER NOT NULL,
             blob BLOB NOT NULL,
+            crc INTEGER NOT NULL,
             UNIQUE (job, name)
         )""",
         """CREATE TABLE tombstones (
@@ -89,13 +92,18 @@ def open_database(folder: Path, now: float) -> sqlite3.Connection:
         private_folder(folder)
         os.close(open_private(path))
         sync_folder(folder)
+        lost = path.stat().st_size == 0 and _size(path.with_name(f"{STORE}-wal")) > 0
     except OSError as error:
         raise disk_error(error, path) from error
+    if lost:
+        raise StorageError(5002, f"{path} is empty but has a write-ahead file")
     connection = connect(path)
     try:
-        _check(connection)
+        _check(connection, path)
         _migrate(connection, now)
-    except sqlite3.Error as error:
+        for row in connection.execute("SELECT name, value, crc FROM facts"):
+            checked(row, "a fact")  # one whose name was changed would not be missed by who asks for it
+    except ERRORS as error:
         connection.close()
         raise _at(path, error) from error
     except BaseException:
@@ -115,7 +123,7 @@ def connect(path: Path) -> sqlite3.Connection:
             check_same_thread=False,
             cached_statements=256,
         )
-    except sqlite3.Error as error:
+    except ERRORS as error:
         raise _at(path, error) from error
 
 
@@ -127,19 +135,23 @@ def keys_in_use(folder: Path) -> frozenset[str]:
 
     """
     path = folder / STORE
-    if not path.exists() or path.stat().st_size == 0:
+    if _size(path) == 0:
         return frozenset()
     connection = connect(path)
     try:
         connection.execute("PRAGMA locking_mode=EXCLUSIVE")
         return frozenset(key for (key,) in connection.execute("SELECT DISTINCT key FROM bodies"))
-    except sqlite3.Error as error:
+    except ERRORS as error:
         raise _at(path, error) from error
     finally:
         connection.close()
 
 
-def _check(connection: sqlite3.Connection) -> None:
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
     """Set what every connection needs, and refuse a file that is not a sound store of this version or an older one."""
     _value(connection, "PRAGMA locking_mode=EXCLUSIVE")
     version = int(_value(connection, "PRAGMA user_version"))
@@ -147,6 +159,8 @@ def _check(connection: sqlite3.Connection) -> None:
     empty = _value(connection, "SELECT count(*) FROM sqlite_master") == 0
     if version > len(MIGRATIONS):
         raise StorageError(5003, f"schema {version}, this version knows {len(MIGRATIONS)}")
+    if empty and 0 < _size(path) < _SMALLEST:
+        raise StorageError(5002, "the file is cut")  # SQLite would take it for a new one
     ours = empty if (version, application) == (0, 0) else application == APPLICATION_ID and version > 0
     if not ours:
         raise StorageError(5002, "the file is not a store of the relay")
@@ -181,6 +195,6 @@ def _value(connection: sqlite3.Connection, statement: str) -> Any:  # noqa: ANN4
     return row[0]
 
 
-def _at(path: Path, error: sqlite3.Error) -> RelayError:
+def _at(path: Path, error: Exception) -> RelayError:
     found = meaning(error)
     return type(found)(found.number, f"{path}: {found.detail}")

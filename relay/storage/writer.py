@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from relay.core.errors import RelayError, StorageError
-from relay.storage.faults import FINAL, meaning
+from relay.storage.faults import ERRORS, FINAL, meaning
 
 Operation = Callable[[sqlite3.Connection], Any]
 
@@ -70,7 +70,7 @@ class Writer:
             self._db.execute("BEGIN IMMEDIATE")
             results = [self._guarded(operation) for operation in operations]
             self._db.execute("COMMIT")
-        except sqlite3.Error as error:
+        except ERRORS as error:
             self._note(meaning(error))
             self._undo()
             return None
@@ -81,7 +81,7 @@ class Writer:
         self._db.execute("SAVEPOINT operation")
         try:
             result = operation(self._db)
-        except sqlite3.Error:
+        except ERRORS:
             raise
         except Exception as error:  # noqa: BLE001  # it is raised again where the operation was asked for
             result = error
@@ -97,7 +97,7 @@ class Writer:
             self._db.execute("BEGIN IMMEDIATE")
             result = operation(self._db)
             self._db.execute("COMMIT")
-        except sqlite3.Error as error:
+        except ERRORS as error:
             result = self._note(meaning(error))
             self._undo()
         except Exception as error:  # noqa: BLE001  # as above
@@ -109,7 +109,7 @@ class Writer:
         try:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-        except sqlite3.Error as error:
+        except ERRORS as error:
             self._note(meaning(error))
 
     def _note(self, error: RelayError) -> RelayError:
@@ -123,7 +123,7 @@ class Writer:
             return
         try:
             self._db.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
-        except sqlite3.Error as error:
+        except ERRORS as error:
             self._note(meaning(error))
         else:
             self._pages = 0
@@ -138,6 +138,6 @@ class Writer:
             pages = min(free - _SPARE_PAGES, _VACUUM_PAGES)
             if pages > 0:
                 self._db.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
-        except sqlite3.Error as error:
+        except ERRORS as error:
             self._note(meaning(error))
         self._checkpoint("TRUNCATE")

@@ -144,9 +144,12 @@ class SqliteStore:
         job's state and "". Returns how many jobs were swept, at most `limit`.
         """
         what = Sweeping(kind, states, before, tombstones_before, limit)
-        swept: int = await self._ask(partial(queries.sweep, what=what))
-        self._writer.tidy_soon()
-        return swept
+
+        def operation(db: sqlite3.Connection) -> int:
+            self._writer.tidy_soon()
+            return queries.sweep(db, what)
+
+        return await self._ask(operation)
 
     async def tombstones(self, ids: Sequence[str]) -> list[Tombstone | None]:
         """The tombstones of these ids, in order."""

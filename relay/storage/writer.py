@@ -137,7 +137,8 @@ class Writer:
             ((free,),) = self._db.execute("PRAGMA freelist_count").fetchall()
             pages = min(free - _SPARE_PAGES, _VACUUM_PAGES)
             if pages > 0:
-                self._db.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+                # a script, since the module steps a statement without columns once, and each step frees one page
+                self._db.executescript(f"PRAGMA incremental_vacuum({pages})")
         except ERRORS as error:
             self._note(meaning(error))
         self._checkpoint("TRUNCATE")

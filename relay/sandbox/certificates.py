@@ -24,7 +24,7 @@ def _name(common: str) -> x509.Name:
 class Authority:
     """A CA whose key lives in memory only; `folder` receives `ca.pem` and the servers' files (0600).
 
-    Why EC P-256: the appliance wants a new connection for each call, and an RSA handshake would cost more than the call.
+    Why EC P-256: the appliance wants a new connection for each call, and an RSA handshake costs more than the call.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -53,7 +53,7 @@ class Authority:
         self.ca_file.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
     def server(self, name: str) -> ssl.SSLContext:
-        """A server's context with a new certificate for 127.0.0.1 and localhost, subject and file named `name`."""
+        """A server context with a new certificate for 127.0.0.1 and localhost, named `name`."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
         certificate = (

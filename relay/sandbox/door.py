@@ -135,9 +135,9 @@ class Door:
         request = await _read(scope, receive)
         if request is None:
             return
-        request.lanes = self.handler.classify(request)
-        faults = self.handler.faults.take(request)
         try:
+            request.lanes = self.handler.classify(request)
+            faults = self.handler.faults.take(request)
             response = await self.behaviour.run(faults, request, self.handler.handle)
         except Broken as broken:
             if not broken.hold:

@@ -40,7 +40,7 @@ def _queue(request: Request) -> str:
 def _change(body: bytes) -> str:
     try:
         values = json.loads(body)
-        state = values.get("state")
+        state = str(values.get("state"))
     except (ValueError, AttributeError):
         return "other"
     if "response_to" in values:

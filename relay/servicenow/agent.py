@@ -48,10 +48,10 @@ class EccAgent:
             raise ServiceNowError(2018, error.text, maybe_sent=error.maybe_sent, after=error.after) from None
 
     async def _refresh(self, status: str) -> None:
-        refreshed = datetime.fromtimestamp(self._now(), UTC).strftime("%Y-%m-%d %H:%M:%S")
-        values = {**self._facts, "status": status, "last_refreshed": refreshed}
         if self._sys_id is None:
             self._sys_id = await self._find()
+        refreshed = datetime.fromtimestamp(self._now(), UTC).strftime("%Y-%m-%d %H:%M:%S")
+        values = {**self._facts, "status": status, "last_refreshed": refreshed}
         if self._sys_id is not None:
             try:
                 row = row_of(await self._lane.value(update_row(TABLE, self._sys_id, values, _FIELDS)))

@@ -77,7 +77,7 @@ def decode(count: int, value: Json) -> Served:
     parts: dict[int, Part] = {}
     seconds = 0.0
     for served in value["serviced_requests"]:
-        number = _number(served)
+        number = _number(served) if isinstance(served, dict) else None
         if number is None:
             continue
         seconds += _seconds(served)

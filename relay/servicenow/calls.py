@@ -28,11 +28,6 @@ class Call:
     content: bytes = b""
     content_type: str | None = None
 
-    @property
-    def changes(self) -> bool:
-        """Whether it can have an effect."""
-        return self.method != "GET"
-
 
 def get_rows(table: str, query: str, fields: Sequence[str], limit: int, offset: int = 0) -> Call:
     """Rows that match an encoded query. `limit` and `offset` count before the instance's access rules."""

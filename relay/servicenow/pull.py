@@ -23,6 +23,7 @@ LEFT_OUT: Final = 150  # sys_ids in one NOT IN, for the same reason
 ROWS_AT_ONCE: Final = 25  # complete rows that are read back in one request
 FOUND_AT_ONCE: Final = 1000  # an output has one answer; ten of each would be another poller's doing
 TOO_LARGE: Final = 2014
+OVERSIZE: Final = " " * (MAX_PAYLOAD + 1)
 DEEPER_EVERY: Final = 12
 """Empty polls after which one looks past the first page: rows that access rules hide count within the limit, and a
 page full of them would hide all others for good."""
@@ -141,12 +142,17 @@ class Pull:
     async def fetch_payload(self, record: Record) -> str:
         """The payload of an output that says `<see_attachment/>`.
 
-        One that is larger than a payload may be comes back cut, but still too large, so that it is refused as that.
+        One that is larger than a payload may be is not read: what comes back is too large as well, and refused as that.
         """
         for found in await attachments.of_row(self._lookup, rows.TABLE, record.sys_id, attachments.PAYLOAD):
             if found.size > MAX_PAYLOAD:
-                return " " * (MAX_PAYLOAD + 1)
-            content = await attachments.content(self._lookup, found, MAX_PAYLOAD)
+                return OVERSIZE
+            try:
+                content = await attachments.content(self._lookup, found, MAX_PAYLOAD)
+            except ServiceNowError as error:
+                if error.number != TOO_LARGE:
+                    raise
+                return OVERSIZE
             return content.decode("utf-8-sig", "replace")
         raise ServiceNowError(2016, "the attachment 'payload'")
 

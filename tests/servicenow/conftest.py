@@ -1,0 +1,60 @@
+"""An instance on loopback, and the relay's side of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.ecc_table import FakeInstance
+from support.server import Handler, HttpsServer
+from support.tls import Authority, Certificate
+
+from relay.config.model import ServiceNowSettings
+from relay.host.clock import Clock
+from relay.host.secrets import SecretReader
+from relay.servicenow.instance import Instance
+
+Connect = Callable[..., AbstractAsyncContextManager[tuple[Instance, HttpsServer]]]
+
+
+@pytest.fixture
+def secret_file(tmp_path: Path) -> Path:
+    """The file that holds the password or client secret."""
+    file = tmp_path / "secret"
+    file.write_text("hunter2hunter2\n")
+    file.chmod(0o600)
+    return file
+
+
+@pytest.fixture
+def connect(authority: Authority, certificate: Certificate, secret_file: Path) -> Connect:
+    """Starts a server for a handler and connects an `Instance` to it."""
+
+    @asynccontextmanager
+    async def start(handler: Handler, **settings: Any) -> AsyncIterator[tuple[Instance, HttpsServer]]:
+        async with HttpsServer(handler, certificate) as server:
+            values = {
+                "url": server.url,
+                "auth": {"basic": {"username": "svc", "password": {"file": str(secret_file)}}},
+                "tls": {"ca_file": str(authority.ca_file)},
+                "timeout": "5s",
+                **settings,
+            }
+            instance = Instance.connect(
+                ServiceNowSettings.model_validate(values), "relay01", SecretReader({}), Clock(), host_name="host1"
+            )
+            try:
+                yield instance, server
+            finally:
+                await instance.aclose()
+
+    return start
+
+
+@pytest.fixture
+def fake() -> FakeInstance:
+    """A small ServiceNow."""
+    return FakeInstance()

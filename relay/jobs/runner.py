@@ -113,8 +113,9 @@ class Runner:
             return []
         try:
             jobs = await self._due(drive)
-            if jobs and stage.linger and len(jobs) < stage.size() and not self._stopping:
-                await asyncio.sleep(stage.linger)
+            linger = stage.linger()
+            if jobs and linger and len(jobs) < stage.size() and not self._stopping:
+                await asyncio.sleep(linger)
                 jobs = await self._due(drive)
             if not jobs:
                 drive.empty = True

@@ -16,6 +16,10 @@ def _one() -> int:
     return 1
 
 
+def _not_at_all() -> float:
+    return 0.0
+
+
 def _any(_job: Job) -> bool:
     return True
 
@@ -29,7 +33,7 @@ class Stage:
         lane: only jobs of this lane; None means all.
         accepts: only jobs for which it is true; must depend on nothing but the job.
         open: asked before each take; a closed stage takes nothing until the runner is told to look again.
-        linger: seconds to wait for more jobs after the first, so that a batch can fill.
+        linger: gives the seconds to wait for more jobs after the first, so that a batch can fill.
         drains: goes on while the relay stops, since it only brings home what was done.
 
     `handle` moves the jobs by itself. What it raises is logged, and its jobs rest for a while.
@@ -45,7 +49,7 @@ class Stage:
     open: Callable[[], bool] = _always
     size: Callable[[], int] = _one
     workers: int = 1
-    linger: float = 0.0
+    linger: Callable[[], float] = _not_at_all
     drains: bool = False
 
     def wants(self, job: Job) -> bool:

@@ -26,7 +26,8 @@ from relay.pipeline.rows import KIND, LOCAL, ROW, facts, row_bytes
 log = structlog.get_logger("relay.poll")
 
 URGENT_TOPICS = ("HeartbeatProbe", "SystemCommand")
-"""What is served while work is held."""
+"""What is served while work is held, or while enough is in hand."""
+URGENT_PAGE = 10
 IN_HAND = 500
 """Records that are ours and not answered yet. More are not taken: claimed work grows old while it waits."""
 LEFT_OUT = 150
@@ -76,9 +77,10 @@ class Poll:
         interval = spread(parts.limits.poll_interval, parts.jitter())
         try:
             room = await self._free()
-            if room < 1 or not self._room():
-                return interval
-            page = await parts.queue.poll(room, await self._left_out(), () if parts.holds.work else URGENT_TOPICS)
+            # Half a page at least: many small pages would cost ServiceNow more than a few large ones.
+            ordinary = parts.holds.work and self._room() and 2 * room >= parts.limits.poll_batch
+            topics = () if ordinary else URGENT_TOPICS
+            page = await parts.queue.poll(room if ordinary else URGENT_PAGE, await self._left_out(), topics)
             new = await self._store(page)
         except ServiceNowError as error:
             self._trouble += 1

@@ -10,25 +10,16 @@ from relay.jobs.stage import Stage
 from relay.pipeline.claim import Claim
 from relay.pipeline.close import Close
 from relay.pipeline.forward import Forward
+from relay.pipeline.load import Load, is_urgent
 from relay.pipeline.parts import Parts
 from relay.pipeline.push import Push
 from relay.pipeline.rows import KIND, LOCAL
 from relay.pipeline.verify import Uncertain, Verify
 
-FILL = 0.02
-"""Seconds that a batch of standard work waits for more; urgent work does not."""
 LAZY = 2.0
 """Seconds that closing waits for more: nobody waits for it, and most outputs need no request at all."""
 AT_ONCE = 100
 LOCAL_WORKERS = 4
-
-
-def _urgent(job: Job) -> bool:
-    return job.priority < 2  # noqa: PLR2004  # 0 interactive, 1 expedited, 2 standard
-
-
-def _standard(job: Job) -> bool:
-    return not _urgent(job)
 
 
 def stages(parts: Parts, concurrent: Mapping[str, int], room: Callable[[], bool]) -> list[Stage]:
@@ -40,26 +31,33 @@ def stages(parts: Parts, concurrent: Mapping[str, int], room: Callable[[], bool]
         room: whether the disk has room for more work.
 
     """
-    queue = parts.queue
+    load = Load()
+    parts.ledger.listen(load.hear)
     claim, forward, push = Claim(parts), Forward(parts), Push(parts)
 
     def may_claim() -> bool:
         return parts.holds.work and room()
 
     def urgent_size() -> int:
-        return queue.batch_size(urgent=True)
+        return parts.queue.batch_size(urgent=not load.busy(urgent=True))
 
     def standard_size() -> int:
-        return queue.batch_size(urgent=False)
+        return parts.queue.batch_size(urgent=False)
+
+    def urgent_fill() -> float:
+        return load.fill(urgent=True)
+
+    def standard_fill() -> float:
+        return load.fill(urgent=False)
 
     def own(job: Job) -> bool:
         return job.lane == LOCAL
 
-    def urgent_work(job: Job) -> bool:
-        return _urgent(job) and not own(job)
+    def urgent(job: Job) -> bool:
+        return is_urgent(job) and not own(job)
 
-    def standard_work(job: Job) -> bool:
-        return _standard(job) and not own(job)
+    def standard(job: Job) -> bool:
+        return not is_urgent(job) and not own(job)
 
     lanes = [
         Stage(f"forward {name}", KIND, (CLAIMED,), forward, lane=name, workers=number, open=lambda: parts.holds.work)
@@ -67,23 +65,33 @@ def stages(parts: Parts, concurrent: Mapping[str, int], room: Callable[[], bool]
     ]
     return [
         Stage("claim own", KIND, (SEEN,), claim, lane=LOCAL, size=urgent_size),
-        Stage("claim urgent", KIND, (SEEN,), claim, accepts=urgent_work, open=may_claim, size=urgent_size),
-        Stage("claim", KIND, (SEEN,), claim, accepts=standard_work, open=may_claim, size=standard_size, workers=2),
+        Stage("claim urgent", KIND, (SEEN,), claim, accepts=urgent, open=may_claim, size=urgent_size),
+        Stage("claim", KIND, (SEEN,), claim, accepts=standard, open=may_claim, size=standard_size, workers=2),
         Stage("answer own", KIND, (CLAIMED,), forward, lane=LOCAL, workers=LOCAL_WORKERS),
         *lanes,
         Stage("uncertain", KIND, (UNCERTAIN,), Uncertain(parts), workers=2),
-        Stage("push urgent", KIND, (ANSWERED,), push, accepts=_urgent, size=urgent_size, workers=2, drains=True),
+        Stage(
+            "push urgent",
+            KIND,
+            (ANSWERED,),
+            push,
+            accepts=is_urgent,
+            size=urgent_size,
+            workers=2,
+            linger=urgent_fill,
+            drains=True,
+        ),
         Stage(
             "push",
             KIND,
             (ANSWERED,),
             push,
-            accepts=_standard,
+            accepts=lambda job: not is_urgent(job),
             size=standard_size,
             workers=2,
-            linger=FILL,
+            linger=standard_fill,
             drains=True,
         ),
         Stage("verify", KIND, (VERIFYING,), Verify(parts), size=lambda: AT_ONCE),
-        Stage("close", KIND, (INSERTED,), Close(parts), size=lambda: AT_ONCE, linger=LAZY, drains=True),
+        Stage("close", KIND, (INSERTED,), Close(parts), size=lambda: AT_ONCE, linger=lambda: LAZY, drains=True),
     ]

@@ -1,0 +1,217 @@
+"""`bseries-relay demo`: real work through the real daemon, killed half way, and what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from relay.cli.output import FAILED, data, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from relay.cli.daemon_process import DaemonProcess
+    from relay.sandbox.box import Sandbox
+    from relay.sandbox.oracle import Summary
+    from relay.sandbox.work import Job
+
+_DROP_IN = """\
+servicenow:
+  poll: {interval: 500ms}
+appliances:
+  appliance3: {retry_for: 3s}
+"""
+DEAD = "appliance3"
+LOOK = 0.1
+"""Seconds between two looks at what is answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the demonstration found."""
+
+    summary: Summary
+    latencies: Sequence[float]
+    requests: int
+    seconds: float
+    kills: int
+    exit_code: int
+    audit: bool
+
+    @property
+    def good(self) -> bool:
+        """Whether every promise was kept."""
+        whole = not self.summary.violations and not self.summary.waiting and not self.summary.surprises
+        return whole and self.exit_code == 0 and self.audit and self.kills > 0
+
+
+@click.command()
+@click.option("--jobs", type=click.IntRange(20, 10_000), default=200, show_default=True, help="Records in the queue.")
+@click.option("--seconds", type=click.IntRange(10, 3600), default=120, show_default=True, help="Give up after this.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON with a schema field.")
+def command(jobs: int, seconds: int, *, as_json: bool) -> None:
+    """Show the main job: both stand-ins, the real daemon killed in the middle, and every promise checked.
+
+    Exit code 0 only when every record was answered exactly once and no call was made twice that must not be.
+    """
+    found = asyncio.run(_demonstrate(jobs, float(seconds)))
+    if as_json:
+        print_json("demo", _facts(found))
+    else:
+        _print(found)
+    if not found.good:
+        raise SystemExit(FAILED)
+
+
+async def _demonstrate(number: int, seconds: float) -> Shown:
+    from relay.cli.daemon_process import DaemonProcess  # noqa: PLC0415  # `--help` stays light
+    from relay.sandbox.box import Sandbox  # noqa: PLC0415  # as above
+
+    async with Sandbox.start(products=("pra", "rs", "pra")) as box:
+        drop_ins = box.directory / "conf.d"
+        drop_ins.mkdir(mode=0o700)
+        (drop_ins / "demo.yaml").write_text(_DROP_IN)
+        (drop_ins / "demo.yaml").chmod(0o600)
+        await box.doors[DEAD].close()
+        jobs = _work(box, number)
+        box.put(jobs)
+        say(f"{number} records wait in the queue of {box.agent}; the relay starts")
+        started = time.monotonic()
+        async with DaemonProcess(box.config_file) as daemon:
+            kills = await _carry(box, daemon, jobs, started + seconds)
+            await _settle(box, jobs, started + seconds)
+            took = time.monotonic() - started
+            code = await daemon.stop()
+        return Shown(
+            box.check(final=True),
+            sorted(_latencies(box, jobs)),
+            box.servicenow.requests["all"],
+            took,
+            kills,
+            code,
+            _audit_is_whole(box),
+        )
+
+
+def _work(box: Sandbox, number: int) -> list[Job]:
+    """Mixed work for the appliances that answer, and a tenth of it for the one that does not."""
+    from relay.sandbox.work import Expect, Job, Maker  # noqa: PLC0415  # `--help` stays light
+
+    answering = [appliance for name, appliance in box.appliances.items() if name != DEAD]
+    maker = Maker(box.agent, answering)
+    jobs = maker.mix(number - number // 20)
+    unreachable = Expect(status=0, error="BSR-3001")
+    for place in range(number // 20):
+        made = maker.make("typed health", box.appliances[DEAD])
+        jobs.insert(place * 20, Job("dead endpoint", made.row, unreachable))
+    return jobs
+
+
+async def _carry(box: Sandbox, daemon: DaemonProcess, jobs: Sequence[Job], until: float) -> int:
+    """Watch the answers come; kill the daemon once half of them are there. Returns how often it was killed."""
+    kills = 0
+    with _progress() as progress:
+        bar = progress.add_task("answers", total=len(jobs))
+        while time.monotonic() < until:
+            answered = _show(progress, bar, box, jobs)
+            if answered == len(jobs):
+                break
+            if kills == 0 and answered >= len(jobs) // 2:
+                await daemon.kill()
+                kills = 1
+                progress.console.print(f"SIGKILL with {answered} answers there; the relay starts again")
+                await daemon.start()
+            if not daemon.alive:
+                break
+            await asyncio.sleep(LOOK)
+    return kills
+
+
+def _progress() -> Progress:
+    from rich.console import Console  # noqa: PLC0415  # `--help` stays light
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    plain = bool(os.environ.get("NO_COLOR"))
+    return Progress(*columns, console=Console(stderr=True, no_color=plain))
+
+
+def _show(progress: Progress, bar: TaskID, box: Sandbox, jobs: Sequence[Job]) -> int:
+    answered = sum(job.sys_id in box.servicenow.answered for job in jobs)
+    progress.update(bar, completed=answered)
+    return answered
+
+
+async def _settle(box: Sandbox, jobs: Sequence[Job], until: float) -> None:
+    """Give the lazy closing its time."""
+    ours = {job.sys_id for job in jobs}
+
+    def closed() -> bool:
+        rows = box.servicenow.tables.rows("ecc_queue")
+        return all(row["state"] == "processed" for row in rows if row["sys_id"] in ours)
+
+    with contextlib.suppress(TimeoutError):
+        await box.servicenow.tables.until(closed, max(0.0, until - time.monotonic()))
+
+
+def _latencies(box: Sandbox, jobs: Sequence[Job]) -> list[float]:
+    """Seconds from each record's creation to its answer's."""
+    asked, answered = box.servicenow.asked, box.servicenow.answered
+    return [answered[job.sys_id] - asked[job.sys_id] for job in jobs if job.sys_id in answered]
+
+
+def _audit_is_whole(box: Sandbox) -> bool:
+    from relay.audit.verify import verify_folder  # noqa: PLC0415  # `--help` stays light
+
+    return verify_folder(box.directory / "state" / "audit").verdict.bad is None
+
+
+def _facts(found: Shown) -> Mapping[str, object]:
+    summary = found.summary
+    return {
+        "good": found.good,
+        "jobs": summary.jobs,
+        "outcomes": dict(summary.outcomes),
+        "answered_once": summary.answered,
+        "violations": list(summary.violations),
+        "surprises": list(summary.surprises),
+        "kills": found.kills,
+        "latency_p50": _percentile(found.latencies, 50),
+        "latency_p99": _percentile(found.latencies, 99),
+        "requests_per_job": round(found.requests / summary.jobs, 3),
+        "seconds": round(found.seconds, 2),
+        "audit_verified": found.audit,
+        "exit_code": found.exit_code,
+    }
+
+
+def _percentile(ordered: Sequence[float], percent: int) -> float:
+    return round(ordered[min(len(ordered) - 1, len(ordered) * percent // 100)], 3) if ordered else 0.0
+
+
+def _print(found: Shown) -> None:
+    summary = found.summary
+    print_table(("outcome", "jobs"), [(name, str(count)) for name, count in sorted(summary.outcomes.items())])
+    data("")
+    twice = sum("executed" in violation and "times" in violation for violation in summary.violations)
+    rows = [
+        ("answered exactly once", f"{summary.answered} of {summary.jobs}"),
+        ("executed more than once, though it must not be", str(twice)),
+        ("SIGKILL during the work", str(found.kills)),
+        ("audit log verifies", "yes" if found.audit else "NO"),
+        ("record to answer, p50 / p99", f"{_percentile(found.latencies, 50)} s / {_percentile(found.latencies, 99)} s"),
+        ("requests to ServiceNow a job", f"{found.requests / summary.jobs:.2f}"),
+        ("time", f"{found.seconds:.1f} s"),
+    ]
+    print_table(("what", "found"), rows)
+    for wrong in (*summary.violations, *summary.surprises):
+        say(f"WRONG: {wrong}")
+    data("")
+    data("every promise was kept" if found.good else "NOT every promise was kept")

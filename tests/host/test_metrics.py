@@ -56,11 +56,30 @@ def test_names_have_the_prefix() -> None:
     assert 'bseries_relay_calls_total{appliance="default"} 1.0' in page
     assert "bseries_relay_jobs 7.0" in page
     assert 'bseries_relay_seconds_bucket{le="2.0"} 1.0' in page
-    assert "bseries_relay_process_resident_memory_bytes" in page
     lines = [line for line in page.splitlines() if not line.startswith("#")]
     assert all(line.startswith("bseries_relay_") for line in lines)
     assert "_created" not in page
-    assert "start_time" not in page
+
+
+def test_the_process_tells_of_itself() -> None:
+    """Memory, processor time and descriptors are there and not nothing."""
+    values = dict(line.split(" ") for line in Metrics().page().decode().splitlines() if not line.startswith("#"))
+    assert float(values["bseries_relay_process_resident_memory_bytes"]) > 10_000_000
+    assert float(values["bseries_relay_process_cpu_seconds_total"]) > 0
+    assert float(values["bseries_relay_process_open_fds"]) > 2
+
+
+def test_without_proc_the_page_is_shorter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that cannot see itself in /proc tells what it can."""
+
+    def refuse(*_arguments: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("relay.host.metrics.Path.read_text", refuse)
+    monkeypatch.setattr("relay.host.metrics.os.listdir", refuse)
+    page = Metrics().page().decode()
+    assert "bseries_relay_process_cpu_seconds_total" in page
+    assert "memory" not in page
 
 
 def test_two_registries_do_not_meet() -> None:

@@ -134,11 +134,7 @@ def _mended(segment: Segment, path: Path, tail: Tail, now: str) -> Head:
     number = int(beside.name.rpartition("-")[2])
     event = {"event": "torn", "job": "", "attempt": number, "code": "BSR-5010", "file": beside.name, "bytes": size}
     line, head = next_line(tail.head, entry_of(event), now)
-    try:
-        segment.replace_end(line + b"\n")
-    except StorageError:
-        beside.unlink(missing_ok=True)  # the next start finds the torn end in its place and tries again
-        raise
+    segment.replace_end(line + b"\n")
     log.warning("audit.torn", code="BSR-5010", file=beside.name, bytes=size, seq=head.seq)
     return head
 

@@ -85,8 +85,6 @@ def _upload(instance: Instance, request: Request, user: User) -> Response:
     table, owner, name = asked.get("table_name", ""), asked.get("table_sys_id", ""), asked.get("file_name", "")
     if not table or not owner or not name:
         return failure(400, "Missing parameter", "table_name, table_sys_id and file_name are required")
-    if not request.header("content-type"):
-        return failure(400, "Content-Type header is missing", None)
     row = instance.tables.get(table, owner) if table in instance.tables.tables else None
     if row is None or not instance.visible(table, row, user):
         return failure(404, "No Record found", "The record does not exist or ACL restricts it")

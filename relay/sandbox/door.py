@@ -12,7 +12,7 @@ import socket
 import ssl
 import struct
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any, Protocol, cast
 
@@ -189,29 +189,24 @@ async def _write(response: Response, transport: asyncio.Transport, send: Send) -
             await send({"type": "http.response.body", "body": response.body})
             return
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    async for piece in _pieces(response):
+    for piece in _pieces(response):
         await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await asyncio.sleep(response.drip)
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _pieces(response: Response) -> AsyncIterator[bytes]:
+def _pieces(response: Response) -> Iterable[bytes]:
     if not response.drip:
-        for piece in response.body if not isinstance(response.body, bytes) else (response.body,):
-            yield piece
-            await asyncio.sleep(0)
-        return
+        return response.body if not isinstance(response.body, bytes) else (response.body,)
     body = response.whole()
     size = len(body) // _PIECES + 1
-    for start in range(0, len(body), size):
-        yield body[start : start + size]
-        await asyncio.sleep(response.drip)
+    return (body[start : start + size] for start in range(0, len(body), size))
 
 
 def _reset(transport: asyncio.Transport) -> None:
     peer = transport.get_extra_info("socket")
-    if peer is not None:
-        with contextlib.suppress(OSError):
-            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    with contextlib.suppress(OSError):  # the client may be gone already
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
     transport.abort()
 
 

@@ -12,11 +12,13 @@ from relay.sandbox.access import User, failure
 from relay.sandbox.instance import Instance
 from relay.sandbox.query import fields_of
 from relay.sandbox.rows import Duplicate, Row
+from relay.sandbox.schema import SYSTEM
 from relay.sandbox.web import Request, Response, json_response
 
 _PATH = re.compile(r"/api/now(?:/(v1|v2))?/table/([a-z0-9_]+)(?:/([^/]+))?")
 _NOT_FOUND = ("No Record found", "Record doesn't exist or ACL restricts the record retrieval")
 _DEFAULT_LIMIT = 10_000
+_AUTOMATIC = frozenset(SYSTEM) - {"sys_id", "sys_tags"}  # a caller cannot set them
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +175,7 @@ def _values(request: Request) -> dict[str, str] | None:
         return None
     if not isinstance(value, dict):
         return None
-    return {name: _text(item) for name, item in value.items()}
+    return {name: _text(item) for name, item in value.items() if name not in _AUTOMATIC}
 
 
 def _text(value: object) -> str:

@@ -64,10 +64,6 @@ class Response:
     cut: bool = False
     drip: float = 0.0
 
-    def header(self, name: str) -> str:
-        """A header's value by its lower-case name, `""` when it is absent."""
-        return next((value for key, value in self.headers if key.lower() == name), "")
-
     def whole(self) -> bytes:
         """The body in one piece; a streamed one is drained by this."""
         if not isinstance(self.body, bytes):

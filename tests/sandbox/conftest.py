@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from relay.sandbox.box import API_CLIENT, USER, Sandbox
 
 Connect = Callable[..., httpx.AsyncClient]

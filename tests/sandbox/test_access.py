@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import httpx
 import pytest
+
 from relay.sandbox.access import User
 from relay.sandbox.box import OAUTH_CLIENT, USER, Sandbox
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from relay.sandbox.box import Sandbox
 from relay.sandbox.faults import Fault
 
@@ -162,7 +163,7 @@ async def test_a_bad_batch(client: httpx.AsyncClient, body: bytes) -> None:
     assert answer.status_code == 400
 
 
-async def test_a_part_of_a_batch_has_a_size_limit(box: Sandbox, client: httpx.AsyncClient) -> None:
+async def test_a_part_of_a_batch_has_a_size_limit(client: httpx.AsyncClient) -> None:
     """A part of more than 5 MB is refused alone; a batch within a batch is none."""
     inner = part("in", "POST", BATCH, {"rest_requests": []})
     result = await batch(client, part("big", "POST", QUEUE, {"payload": "x" * 5_300_000}), inner)

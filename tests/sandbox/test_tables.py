@@ -8,6 +8,7 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 import pytest
+
 from relay.sandbox.access import User
 from relay.sandbox.box import Sandbox
 
@@ -114,7 +115,15 @@ async def test_empty_list_by_version(client: httpx.AsyncClient) -> None:
 async def test_insert_makes_the_instances_columns(box: Sandbox, client: httpx.AsyncClient) -> None:
     """An insert fills sequence, times and author, cuts long names, and says where the row is."""
     wished = "0" * 31 + "1"
-    values = {"agent": box.agent, "name": "x" * 200, "sys_id": wished, "nonsense": 1, "queue": "output", "priority": 1}
+    values = {
+        "agent": box.agent,
+        "name": "x" * 200,
+        "sys_id": wished,
+        "nonsense": 1,
+        "queue": "output",
+        "priority": 1,
+        "sys_created_by": "me",
+    }
     answer = await client.post(QUEUE, json=values)
     row = answer.json()["result"]
     assert answer.status_code == 201

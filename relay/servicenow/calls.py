@@ -27,6 +27,7 @@ class Call:
     target: str
     content: bytes = b""
     content_type: str | None = None
+    accept: str = JSON_TYPE
 
 
 def get_rows(table: str, query: str, fields: Sequence[str], limit: int, offset: int = 0) -> Call:
@@ -61,7 +62,7 @@ def get_attachments(query: str, limit: int) -> Call:
 
 def get_file(attachment: str) -> Call:
     """An attachment's content."""
-    return Call("GET", f"/api/now/attachment/{quote(attachment, safe='')}/file")
+    return Call("GET", f"/api/now/attachment/{quote(attachment, safe='')}/file", accept="*/*")
 
 
 def delete_attachment(attachment: str) -> Call:

@@ -127,7 +127,7 @@ def _work(shape: Shape, record: Record, root: etree._Element, given: Mapping[str
             return _typed_call(record, given)
         case "command":
             return SystemCommand(record["source"].strip())
-        case "heartbeat":
+        case _:
             return Heartbeat()
 
 

@@ -123,7 +123,7 @@ class Session:
         return response
 
     async def _send(self, call: Call, header: Secret, limit: int) -> HttpResponse:
-        headers = [("Accept", JSON_TYPE), ("Authorization", header.reveal())]
+        headers = [("Accept", call.accept), ("Authorization", header.reveal())]
         if call.content_type is not None:
             headers.append(("Content-Type", call.content_type))
         request = HttpRequest(

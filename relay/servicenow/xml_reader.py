@@ -62,8 +62,3 @@ def _build(raw: bytes) -> etree._Element:
             raise XmlError("too many elements or attributes, or nested too deep")
     root: etree._Element = reader.root
     return root
-
-
-def local_name(element: etree._Element) -> str:
-    """An element's name without its namespace."""
-    return etree.QName(element).localname

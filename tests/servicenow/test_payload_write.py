@@ -224,6 +224,17 @@ def test_echo_of_ill_formed_work() -> None:
     assert not {"a", "rest_password", "workflow"} & read.parameters.keys()
 
 
+def test_echo_of_broken_fields() -> None:
+    """Headers that are no XML are not echoed, since nobody can tell whether they hold credentials."""
+    payload = (
+        '<parameters><parameter name="message_headers" value="&lt;fields"/><parameter name="skip_sensor" value="true"/>'
+        "</parameters>"
+    )
+    read = write(Failure("BSR-4006: x"), row=record(payload=payload))
+    assert "message_headers" not in read.parameters
+    assert read.parameters["skip_sensor"] == "true"
+
+
 def test_echo_of_huge_work() -> None:
     """A payload that is too large is not echoed at all."""
     payload = '<parameters><parameter name="skip_sensor" value="true"/></parameters>' + " " * MAX_PAYLOAD

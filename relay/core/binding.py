@@ -94,16 +94,11 @@ def rebuild(
 
     `accept` is the call's own `Accept`; it only chooses among the operation's types.
     """
-    by_place: dict[Place, list[tuple[str, str]]] = {"path": [], "query": [], "form": [], "json": []}
-    for name, value in values.items():
-        argument = operation.argument(name)
-        if argument is not None:
-            by_place[argument.place].append((name, value))
-    pairs = [*operation.fixed, *by_place["query"]]
-    form = by_place["form"]
+    pairs = [*operation.fixed, *_placed(operation, values, "query")]
+    form = _placed(operation, values, "form")
     if operation.either:
         pairs, form = ([], pairs + form) if method == "POST" else (pairs + form, [])
-    body, content_type = _body(operation, form, by_place["json"])
+    body, content_type = _body(operation, form, _placed(operation, values, "json"))
     return ApplianceRequest(
         appliance=appliance,
         operation=operation.name,
@@ -118,6 +113,11 @@ def rebuild(
         max_bytes=operation.max_bytes,
         types=operation.types,
     )
+
+
+def _placed(operation: Operation, values: Mapping[str, str], place: Place) -> list[tuple[str, str]]:
+    places = {name: argument.place for name in values if (argument := operation.argument(name)) is not None}
+    return [(name, value) for name, value in values.items() if places[name] == place]
 
 
 def _body(

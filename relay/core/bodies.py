@@ -74,7 +74,9 @@ def _body(call: HttpCall) -> list[Given]:
     if call.method.upper() in _BODILESS:
         raise Refusal(4004, f"a {shown(call.method)} carries no body", "content")
     kind = header(call, "content-type").partition(";")[0].strip().lower()
-    if kind in {FORM, ""}:
+    if not kind:
+        kind = JSON if call.body.lstrip().startswith("{") else FORM
+    if kind == FORM:
         return [Given(name, value, "form") for name, value in read_pairs(call.body, "the form")]
     if kind == JSON:
         return [Given(name, value, "json") for name, value in read_object(call.body).items()]

@@ -89,7 +89,7 @@ def define(name: str, spec: OperationSpec) -> tuple[Operation | None, list[Probl
         argument, found = _argument(key, each)
         problems += [replace(problem, path=("arguments", key, *problem.path)) for problem in found]
         arguments.append(argument)
-    problems += _places(spec.method or "POST", path if wrong is None else "/", arguments)
+    problems += _places(spec.method or "POST", None if wrong else path, arguments)
     if problems:
         return None, problems
     return Operation(
@@ -133,11 +133,11 @@ def _argument(name: str, spec: ArgumentSpec) -> tuple[Argument, list[Problem]]:
         return argument, [Problem(("default",), refusal.detail)]
 
 
-def _places(method: str, path: str, arguments: Sequence[Argument]) -> list[Problem]:
+def _places(method: str, path: str | None, arguments: Sequence[Argument]) -> list[Problem]:
     """Arguments must stand where their place says: in the path's holes, or in a body that the method has."""
     problems = []
-    holes = set(templates.holes(path))
     in_path = {argument.name for argument in arguments if argument.place == "path"}
+    holes = in_path if path is None else set(templates.holes(path))
     problems += [Problem(("path",), f"there is no argument '{name}' with in: path") for name in sorted(holes - in_path)]
     problems += [
         Problem(("arguments", name, "in"), "the path has no {argument} for it") for name in sorted(in_path - holes)

@@ -94,8 +94,8 @@ def _widenings(builtin: Operation, spec: OperationSpec) -> list[Problem]:
 
 
 def _argument(builtin: Operation, name: str, changes: ArgumentSpec) -> tuple[Argument | None, list[Problem]]:
-    """The narrowed argument of this name (a family is written with a star), or one of a family's members."""
-    own = next((argument for argument in builtin.arguments if argument.label == name), None)
+    """The narrowed argument of this name (a family with or without its star), or one of a family's members."""
+    own = next((argument for argument in builtin.arguments if name in {argument.name, argument.label}), None)
     if own is not None:
         return _narrow(own, changes)
     family = builtin.argument(name)
@@ -147,10 +147,11 @@ def _retyped(argument: Argument, spec: ArgumentSpec) -> tuple[Argument, list[Pro
     plain = argument.type == "string" and not argument.patterns
     lengths: Mapping[str, int] = {"id": 32, "date": 10, "integer": 17}
     if spec.type == "enum" and argument.type != "list":
-        problems = []
-        for value in spec.values or ():
-            if not _takes(argument, value):
-                problems.append(Problem(("values",), f"the built-in argument does not take '{value}'", WIDENS))
+        problems = [
+            Problem(("values",), f"the built-in argument does not take '{value}'", WIDENS)
+            for value in spec.values or ()
+            if not _takes(argument, value)
+        ]
         return replace(argument, type="enum", values=spec.values or ()), problems
     if plain and lengths.get(spec.type or "", argument.max_length + 1) <= argument.max_length:
         return grammar.typed(argument, spec), []

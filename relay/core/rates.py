@@ -23,7 +23,7 @@ class RateWindow:
         """
         if not limit:
             return self, 0.0
-        recent = tuple(start for start in self.starts if start > now - WINDOW)
+        recent = tuple(start for start in self.starts if start + WINDOW > now)
         if len(recent) < limit:
             return RateWindow((*recent, now)), 0.0
         return RateWindow(recent), recent[-limit] + WINDOW - now

@@ -67,9 +67,11 @@ environment() {
     fi
 }
 
+# The system's own interpreter comes first: the service runs on it, and it is older than what developers have, so that
+# faults which newer ones hide are found here.
 interpreter() {
     local candidate
-    for candidate in python3.11 python3 python3.12 python3.13; do
+    for candidate in /usr/bin/python3 python3.11 python3 python3.12 python3.13; do
         if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             command -v "$candidate"
             return 0

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from relay.core.errors import ConfigError
@@ -125,10 +126,13 @@ def parse_pin(text: str) -> bytes:
 
 
 def _matches(certificate: bytes | None, pins: frozenset[bytes]) -> bool:
-    if certificate is None:
+    """Whether the certificate's public key has one of the digests; one that cannot be read has none."""
+    try:
+        public = x509.load_der_x509_certificate(certificate or b"").public_key()
+        info = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except (ValueError, UnsupportedAlgorithm):
         return False
-    public = x509.load_der_x509_certificate(certificate).public_key()
-    digest = hashlib.sha256(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
+    digest = hashlib.sha256(info).digest()
     return any(hmac.compare_digest(digest, pin) for pin in pins)
 
 

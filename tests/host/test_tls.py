@@ -16,7 +16,7 @@ from support.tls import Authority, Certificate, pin_of
 from relay.core.errors import ConfigError
 from relay.core.secret import Secret
 from relay.host.http import HttpClient, HttpFault, HttpRequest, HttpResponse, Target
-from relay.host.tls import TlsOptions, client_context, parse_pin
+from relay.host.tls import TlsOptions, _matches, client_context, parse_pin
 
 OTHER_PIN = "sha256/" + "A" * 43 + "="
 
@@ -138,6 +138,12 @@ def test_a_plain_socket_cannot_pass_by_the_pins(authority: Authority) -> None:
         client_context(TlsOptions(ca_file=authority.ca_file, pins=(OTHER_PIN,))).wrap_socket()
     with pytest.raises(TypeError):
         client_context(TlsOptions(ca_file=authority.ca_file)).wrap_socket()
+
+
+@pytest.mark.parametrize("certificate", [None, b"", b"nonsense"])
+def test_a_certificate_that_cannot_be_read_matches_no_pin(certificate: bytes | None) -> None:
+    """What our own parser does not understand fails closed, whatever OpenSSL made of it."""
+    assert not _matches(certificate, frozenset({parse_pin(OTHER_PIN)}))
 
 
 @pytest.mark.parametrize("separate", [True, False])

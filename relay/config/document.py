@@ -18,13 +18,14 @@ from typing import Protocol
 import yaml
 
 from relay.config.problems import LINE_BREAK, Problem, Source, dotted
-from relay.config.tree import Entry, Items, Map, Mark, Node, Path, Scalar
+from relay.config.tree import Entry, Items, Map, Mark, Node, Path, Scalar, data
 
 LARGEST = 1024**2
 DEEPEST = 32
 """The model itself is 8 deep."""
 
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|\ufeff")
+_UNREADABLE = "key"
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -47,11 +48,12 @@ class Document:
 
 @dataclass(slots=True)
 class _Reader:
-    """Builds the tree from events, collecting problems on the way."""
+    """Builds the tree from events, collecting problems and all keys with their values on the way."""
 
     file: str
     events: Iterator[yaml.Event]
     problems: list[tuple[int, Mark, str, str]] = field(default_factory=list)
+    pairs: list[tuple[str, Node]] = field(default_factory=list)
 
     def mark(self, place: _Place | None) -> Mark:
         """A place as people count; the parser says none only where it knows none."""
@@ -76,7 +78,7 @@ class _Reader:
                 node = self.node(event, ())
                 if isinstance(node, Map):
                     root = Map(root.mark, node.end, node.entries)
-                elif not isinstance(node, Scalar) or node.text:
+                elif data(node) is not None:
                     self.refuse(1006, node.mark, (), "write a map of keys")
         return root
 
@@ -104,6 +106,8 @@ class _Reader:
             key = self.key(event, path)
             name = key.text if key else "?"
             value = self.node(next(self.events), (*path, name))
+            # What stands at a key that cannot be read may be anything, so it is masked like a secret.
+            self.pairs.append((name if key else _UNREADABLE, value))
             if key is None:
                 continue
             if name == "<<" and key.plain:
@@ -168,7 +172,7 @@ def read(file: str, content: bytes) -> Document:
         return _failed(file, source, [*reader.problems, (1002, reader.mark(place), "", words or "not well-formed")])
     except _TooDeepError as error:
         return _failed(file, source, [*reader.problems, (1002, error.mark, "", f"nested deeper than {DEEPEST} levels")])
-    source.learn(root)
+    source.learn(reader.pairs)
     return Document(file, root, source, _shown(source, reader.problems))
 
 
@@ -177,9 +181,10 @@ def _failed(file: str, source: Source, problems: list[tuple[int, Mark, str, str]
 
 
 def _shown(source: Source, problems: list[tuple[int, Mark, str, str]]) -> tuple[Problem, ...]:
+    inside = ((number, source.inside(mark), where, text) for number, mark, where, text in problems)
     return tuple(
         Problem(number, mark, where, text, source.excerpt(mark.line, mark.column))
-        for number, mark, where, text in problems
+        for number, mark, where, text in inside
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from relay.config.tree import Map, Mark, Node, entries
+from relay.config.tree import Map, Mark, Node
 from relay.core.codes import code_of
 from relay.core.errors import ConfigError
 from relay.core.secret import Secret
@@ -17,8 +18,10 @@ MOST_SHOWN = 500
 
 _WIDEST = 160
 _SECRET_KEYS = frozenset({"password", "client_secret", "client_key", "key", "event_token"})
-_SECRET_LIKE = re.compile(r"pa?s+w|pass|p[as]*wd|secr|token|key|cred|auth", re.IGNORECASE)
+_SECRET_LIKE = re.compile(r"pass|pwd|secr|token|key|cred|auth", re.IGNORECASE)
+_LONGEST_MISSPELLING = 24
 _KEY_LINE = re.compile(r"""\s*(?:-\s+)*["']?([\w.-]+)["']?\s*:(?:\s|$)""")
+_COMMENT = re.compile(r"\s#.*$")
 _USER_INFO = re.compile(r"(?<=//)[^/\s@]*@")
 
 
@@ -103,14 +106,17 @@ class Source:
         self._masks: dict[int, list[tuple[int, int]]] = {}
         self._known = False
 
-    def learn(self, root: Map) -> None:
-        """Mask whatever stands at a key that is for secrets, or looks like it, and is no reference."""
+    def learn(self, pairs: Iterable[tuple[str, Node]]) -> None:
+        """Mask whatever stands at a key that is for secrets, or looks like it, and is no reference.
+
+        `pairs` are all keys of the file with their values, also those that are refused.
+        """
         self._known = True
-        for key, entry in entries(root):
-            value = entry.value
-            if isinstance(value, Map) and (value.is_reference or key not in _SECRET_KEYS):
+        for key, value in pairs:
+            reference = isinstance(value, Map) and (value.is_reference or key not in _SECRET_KEYS)
+            if key == "credential" or reference:
                 continue
-            if _SECRET_LIKE.search(key):
+            if _is_secret_like(key):
                 self.hide(value)
 
     def hide(self, node: Node) -> None:
@@ -120,11 +126,17 @@ class Source:
             stop = node.end.column - 1 if line == node.end.line else len(self._line(line))
             self._masks.setdefault(line, []).append((start, stop))
 
+    def inside(self, mark: Mark) -> Mark:
+        """The place itself, or the file's end where the parser counts a line that is not there."""
+        last = len(self.lines)
+        return mark if mark.line <= last else Mark(mark.file, last, len(self.lines[-1]) + 1)
+
     def excerpt(self, line: int, column: int) -> str:
         """The line, and beneath it a caret at the column (both from 1)."""
         text, caret = self._line(line), column - 1
         spans = sorted(self._masks.get(line, [])) if self._known else self._guessed(line)
         spans += [found.span() for found in _USER_INFO.finditer(text)]
+        spans += [found.span() for found in _COMMENT.finditer(text) if _SECRET_LIKE.search(found[0])]
         for start, stop in sorted(_joined(spans), reverse=True):
             shown = Secret.MASK + text[stop:]
             caret = (
@@ -146,6 +158,13 @@ class Source:
             return []
         start = found.end() if found else len(text) - len(text.lstrip())
         return [(start, len(text))] if start < len(text) else []
+
+
+def _is_secret_like(key: str) -> bool:
+    """Whether a key may be meant for a secret, misspelled ones included."""
+    if _SECRET_LIKE.search(key):
+        return True
+    return len(key) <= _LONGEST_MISSPELLING and bool(difflib.get_close_matches(key.lower(), _SECRET_KEYS, n=1))
 
 
 def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:

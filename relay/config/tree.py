@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from relay.config.values import Plain
@@ -122,14 +122,3 @@ def find(root: Map, path: Path) -> tuple[Node, Mark, bool]:
         else:
             return node, mark, False
     return node, mark, True
-
-
-def entries(node: Node) -> Iterator[tuple[str, Entry]]:
-    """Every key of a tree with its entry."""
-    if isinstance(node, Map):
-        for key, entry in node.entries.items():
-            yield key, entry
-            yield from entries(entry.value)
-    elif isinstance(node, Items):
-        for item in node.items:
-            yield from entries(item)

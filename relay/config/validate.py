@@ -63,8 +63,8 @@ class Judge:
         return Problem(number, mark, dotted(path), text, excerpt, warning)
 
     def missing(self, path: Path) -> Problem:
-        """A required key that is not there; shown at its parent."""
-        return self.problem(MISSING, path, "the key is required", at_key=True)
+        """A required key that is not there; shown at its parent, or where it is written without a value."""
+        return self.problem(MISSING, path, "the key is required")
 
     def unknown(self, path: Path) -> Problem:
         """A key that does not exist."""

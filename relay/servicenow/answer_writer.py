@@ -24,10 +24,7 @@ from relay.servicenow import body_text, leave_out
 from relay.servicenow.payload_shapes import NOT_ECHOED, OVERRIDES, is_encrypted
 
 _FORBIDDEN: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_TEXT: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"})
-_ATTRIBUTE: Final = str.maketrans(
-    {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#13;", "\n": "&#10;", "\t": "&#9;"}
-)
+_SPECIAL: Final = re.compile('[&<>"\x00-\x1f\ud800-\udfff\ufffe\uffff]')  # whatever either of the two below changes
 
 _LEFT_OUT_HEADERS: Final = frozenset(
     {"set-cookie", "set-cookie2", "www-authenticate", "authentication-info", "authorization", "cookie"}
@@ -43,12 +40,18 @@ FAILED: Final = "900000"
 
 def text(value: str) -> str:
     """Character data: what XML 1.0 forbids is replaced by U+FFFD."""
-    return _FORBIDDEN.sub("\ufffd", value).translate(_TEXT)
+    if not _SPECIAL.search(value):
+        return value
+    # A chain of replacements is several times faster over megabytes than one translation.
+    plain = _FORBIDDEN.sub("\ufffd", value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return plain.replace("\r", "&#13;")
 
 
 def attribute(value: str) -> str:
     """An attribute's value, quoted. Line breaks and tabs survive being read."""
-    return f'"{_FORBIDDEN.sub(chr(0xFFFD), value).translate(_ATTRIBUTE)}"'
+    if not _SPECIAL.search(value):
+        return f'"{value}"'
+    return f'"{text(value).replace(chr(34), "&quot;").replace(chr(10), "&#10;").replace(chr(9), "&#9;")}"'
 
 
 def write(record: Record, parameters: Sequence[tuple[str, str]], outcome: Outcome, milliseconds: int) -> str:

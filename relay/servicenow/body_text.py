@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import re
 from email.message import Message
+from functools import lru_cache
 from typing import Final
 
 _TEXT_TYPES: Final = re.compile(
@@ -47,6 +48,7 @@ def decode(body: bytes, content_type: str) -> str | None:
         return None
 
 
+@lru_cache(maxsize=64)
 def _parse(content_type: str) -> tuple[str, str]:
     """Type and charset of a header's value, both in lower case, "" where there is none."""
     message = Message()

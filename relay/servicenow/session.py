@@ -23,7 +23,7 @@ from relay.core.servertime import ServerClock
 from relay.host.clock import Clock
 from relay.host.http import BodyLimit, HttpClient, HttpFault, HttpRequest, HttpResponse, Target
 from relay.servicenow.answers import check_status, fault_error, value_of
-from relay.servicenow.auth import Auth
+from relay.servicenow.auth import TROUBLE, Auth
 from relay.servicenow.calls import JSON_TYPE, Call
 
 log = structlog.get_logger("relay.servicenow")
@@ -43,10 +43,27 @@ class Shared:
     clock: Clock
     requests: Counter[str] = field(default_factory=Counter)
     server_clock: ServerClock = field(default_factory=ServerClock)
+    _refusals: int = 0
+    _quiet_until: float = 0.0
 
     def now(self) -> float | None:
         """The instance's clock, seconds since the epoch; None without a fresh reading."""
         return self.server_clock.now(self.clock.monotonic())
+
+    def check_quiet(self) -> None:
+        """Raise while all sessions wait because the credentials were refused: instances lock users after some tries."""
+        wait = self._quiet_until - self.clock.monotonic()
+        if self._refusals and wait > 0:
+            raise ServiceNowError(2005, "waiting before the next try", after=wait)
+
+    def signed_in(self) -> None:
+        """A session was let in."""
+        self._refusals = 0
+
+    def refused(self) -> None:
+        """A session was not let in, with credentials that have no chance to be better at once."""
+        self._refusals += 1
+        self._quiet_until = self.clock.monotonic() + TROUBLE.delay(self._refusals, 1.0)
 
     async def send(self, client: HttpClient, lane: str, request: HttpRequest) -> HttpResponse:
         """Send one request, count it, and read the clock of its answer.
@@ -109,6 +126,7 @@ class Session:
 
         A 401 says that the call was not executed, whatever it was.
         """
+        self._shared.check_quiet()
         header = await self._auth.header()
         response = await self._send(call, header, limit)
         if response.status == UNAUTHORIZED:
@@ -118,8 +136,10 @@ class Session:
                 self._signed_in = False
                 response = await self._send(call, await self._auth.header(), limit)
         if response.status == UNAUTHORIZED:
+            self._shared.refused()
             raise ServiceNowError(2005, self._auth.hint)
         self._signed_in = True
+        self._shared.signed_in()
         return response
 
     async def _send(self, call: Call, header: Secret, limit: int) -> HttpResponse:

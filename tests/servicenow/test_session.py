@@ -100,6 +100,24 @@ def rotate(file: Path) -> None:
     file.write_text("another-password")
 
 
+async def test_refused_credentials_rest(connect: Any) -> None:
+    """After a refusal no session tries for a while; the one that is let in again ends that."""
+    replies = [answer(401, {}), EMPTY, EMPTY]
+    async with connect(lambda _request: replies.pop(0)) as (instance, server):
+        await failure(instance)
+        resting = await failure(instance)
+        assert (resting.number, resting.maybe_sent) == (2005, False)
+        assert resting.after is not None
+        assert 0 < resting.after <= 1
+        with pytest.raises(ServiceNowError):
+            await instance.queue.processing(1)
+        assert len(server.requests) == 1
+        instance.shared._quiet_until = 0.0
+        await poll(instance)
+        await instance.queue.processing(1)
+        assert len(server.requests) == 3
+
+
 async def test_rotated_password(connect: Any, secret_file: Path) -> None:
     """After a 401 the password's file is read again, and a new one is tried at once."""
 

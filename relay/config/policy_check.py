@@ -33,4 +33,5 @@ def policy_problems(judge: Judge) -> list[Problem]:
     return found + [
         judge.problem(NO_SUCH_NAME, ("policy", "allow", index), text)
         for index, text in unknown(policy.allow, operations)
+        if policy.allow[index] not in policy.operations  # it is there, only not well defined
     ]

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.configuration import SMALLEST, headlines, loaded
+
+from relay.config.unsupported import PARTS, unsupported
+
+LISTENER = (
+    "listener: {listen: '[::]:8443', accept_from: [10.0.0.1], tls: {certificate: /c.pem, key: {credential: key}}}\n"
+)
+BASIC = "{basic: {username: svc.relay, password: {credential: servicenow_password}}}"
+
+
+def warned(tmp_path: Path, text: str) -> list[str]:
+    return [problem.where for problem in loaded(tmp_path, text).warnings]
+
+
+def test_defaults_ask_for_nothing_that_is_not_there(tmp_path: Path) -> None:
+    """The smallest configuration raises no warning, nor do sections that only write their defaults out."""
+    assert warned(tmp_path, SMALLEST) == []
+    assert warned(tmp_path, SMALLEST + "sessions: {mode: import}\napprovals: {mode: evaluate}\nsigned: ~\n"[:-11]) == []
+
+
+def test_each_part_that_is_not_there_has_a_warning(tmp_path: Path) -> None:
+    """The relay starts, and says what of its configuration has no effect, at the section's place."""
+    text = SMALLEST + LISTENER + "audit: {anchor: {table: u_t, field: u_f}}\n"
+    found = loaded(tmp_path, text)
+    assert [problem.where for problem in found.warnings] == ["sessions", "approvals", "listener", "audit.anchor"]
+    assert {problem.number for problem in found.warnings} == {1017}
+    assert found.warnings[2].headline.startswith(f"{tmp_path}/relay.yaml:10:1: warning[BSR-1017]: listener: ")
+
+
+def test_sections_that_are_off_ask_for_nothing(tmp_path: Path) -> None:
+    """With both flows off only the listener itself is mentioned; an appliance that has one on brings it back."""
+    off = SMALLEST + LISTENER + "sessions: {mode: off}\napprovals: {mode: off}\n"
+    assert warned(tmp_path, off) == ["listener"]
+    own = off.replace("listener:", "    sessions: {mode: import}\nlistener:", 1)
+    assert warned(tmp_path, own) == ["listener", "sessions"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "headline"),
+    [
+        (
+            BASIC,
+            "{oauth_jwt: {client_id: a, client_secret: {credential: b}, key: {credential: c}, key_id: d, subject: e}}",
+            "relay.yaml:4:10: error[BSR-1017]: servicenow.auth.oauth_jwt: this version does not have this part",
+        ),
+        (
+            BASIC,
+            "{certificate: true}\n  tls: {client_certificate: /c.pem, client_key: {credential: k}}",
+            "relay.yaml:4:10: error[BSR-1017]: servicenow.auth.certificate: this version does not have this part",
+        ),
+        (
+            f"auth: {BASIC}",
+            f"auth: {BASIC}\n  require_signature: unsafe",
+            "relay.yaml:5:3: error[BSR-1017]: servicenow.require_signature: this version does not have this part",
+        ),
+        (
+            "appliances:",
+            "policy: {operations: {health: {require_signature: true}}}\nappliances:",
+            "relay.yaml:5:32: error[BSR-1017]: policy.operations.health.require_signature: this version does not",
+        ),
+    ],
+)
+def test_what_would_be_a_hole_is_an_error(tmp_path: Path, old: str, new: str, headline: str) -> None:
+    """A relay that ignored these would run work that it must not run, or could not sign in."""
+    assert old in SMALLEST
+    lines = headlines(tmp_path, SMALLEST.replace(old, new, 1))
+    assert len(lines) == 1
+    assert lines[0].startswith(headline)
+
+
+def test_every_part_says_what_happens_instead() -> None:
+    """Each row of the table has a place and a text; none is asked for twice."""
+    assert len({part.path for part in PARTS}) == len(PARTS)
+    assert all(part.instead for part in PARTS)
+
+
+def test_the_table_alone(tmp_path: Path) -> None:
+    """Settings alone tell what is asked for; no file is needed."""
+    assert unsupported(loaded(tmp_path, SMALLEST).settings) == []

@@ -105,9 +105,9 @@ ACTIONS = (
     " get_connected_clients set_failover_role get_support_teams get_appliances"
 )
 REPORTS = (
-    "AccessSession AccessSessionListing AccessSessionSummary AccessSessionRecording SupportSession SupportSessionListing"
-    " SupportSessionSummary SupportSessionRecording CommandShellRecording Team SupportTeam JumpItem VaultAccountActivity"
-    " LicenseUsage EndpointLicenseUsage SupportCustExitSurvey SupportRepExitSurvey"
+    "AccessSession AccessSessionListing AccessSessionSummary AccessSessionRecording SupportSession"
+    " SupportSessionListing SupportSessionSummary SupportSessionRecording CommandShellRecording Team SupportTeam"
+    " JumpItem VaultAccountActivity LicenseUsage EndpointLicenseUsage SupportCustExitSurvey SupportRepExitSurvey"
 )
 NEEDED = {
     "lsid": LSID,

@@ -10,7 +10,7 @@ import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Union, cast, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -99,9 +99,7 @@ def _shape(annotation: Any, metadata: tuple[Any, ...] = ()) -> Shape:  # noqa: A
     if origin is tuple:
         return Several(_shape(arguments[0]))
     if origin is not None and issubclass(origin, Mapping):
-        key = _shape(arguments[0])
-        if isinstance(key, Leaf):
-            return Table(key, _shape(arguments[1]))
+        return Table(cast("Leaf", _shape(arguments[0])), _shape(arguments[1]))
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return annotation
     msg = f"no kind of value is known for {annotation}"

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, cast
 
 import yaml
 
@@ -88,16 +88,17 @@ class _Reader:
         if isinstance(event, yaml.AliasEvent):
             self.refuse(1005, mark, path, "aliases are not allowed; write the value out")
             return Scalar(mark, end, "", plain=True)
-        if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent):
-            if event.anchor is not None:
-                self.refuse(1005, mark, path, "anchors are not allowed; write the value out where it is needed")
-            if event.tag is not None:
-                self.refuse(1005, mark, path, "tags are not allowed; write the plain value")
-        if isinstance(event, yaml.ScalarEvent):
-            return Scalar(mark, end, event.value, plain=not event.style)
+        # What is no alias begins a scalar, a map or a list, and may carry an anchor and a tag.
+        begun = cast("yaml.ScalarEvent | yaml.CollectionStartEvent", event)
+        if begun.anchor is not None:
+            self.refuse(1005, mark, path, "anchors are not allowed; write the value out where it is needed")
+        if begun.tag is not None:
+            self.refuse(1005, mark, path, "tags are not allowed; write the plain value")
+        if isinstance(begun, yaml.ScalarEvent):
+            return Scalar(mark, end, begun.value, plain=not begun.style)
         if len(path) >= DEEPEST:
             raise _TooDeepError(mark)
-        return self.map(mark, path) if isinstance(event, yaml.MappingStartEvent) else self.list(mark, path)
+        return self.map(mark, path) if isinstance(begun, yaml.MappingStartEvent) else self.list(mark, path)
 
     def map(self, mark: Mark, path: Path) -> Map:
         """The map whose start was just read."""

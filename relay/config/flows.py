@@ -76,13 +76,13 @@ class OverrideSettings(Section):
     comparator: Annotated[Literal["equal", "less", "greater"], Choice("equal", "less", "greater")] = Field(
         description="How the column must compare."
     )
-    value: Annotated[str, Text("a value in quotes", longest=255)] | None = Field(
+    value: Annotated[str, Text("a value in quotes", example="3", longest=255)] | None = Field(
         default=None, description="With this value."
     )
     reference: (
         Annotated[str, Text("a name of the request", r"[a-z_]+(?:\.[a-z_]+)*", "jump_item.computer_name")] | None
     ) = Field(default=None, description="With this part of the appliance's request.")
-    message: Annotated[str, Text("the denial's text", longest=1024)] = Field(
+    message: Annotated[str, Text("the denial's text", example="The task is for another computer")] = Field(
         description="The denial. %TaskFieldName%, %ComparatorSymbol% and %FieldValue% are replaced."
     )
 

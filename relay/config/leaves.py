@@ -117,6 +117,7 @@ class Flag(Leaf):
     """`true` or `false`."""
 
     words = "true or false"
+    example = True
 
     def parse(self, value: Any) -> bool:  # noqa: ANN401  # see Leaf
         """The boolean."""
@@ -145,6 +146,7 @@ class Choice(Leaf):
     def __init__(self, *words: str) -> None:
         self.choices: dict[str, str | bool] = {word: {"true": True, "false": False}.get(word, word) for word in words}
         self.words = "one of " + ", ".join(words) if len(words) > 1 else words[0]
+        self.example = next(iter(self.choices.values()))
 
     def parse(self, value: Any) -> str | bool:  # noqa: ANN401  # see Leaf
         """The chosen one."""
@@ -191,6 +193,7 @@ class Whole(Leaf):
     def __init__(self, least: int, most: int) -> None:
         self.least, self.most = least, most
         self.words = f"a whole number from {least} to {most}" if least < most else str(least)
+        self.example = max(least, 1)
 
     def parse(self, value: Any) -> int:  # noqa: ANN401  # see Leaf
         """The number."""
@@ -215,6 +218,7 @@ class Number(Leaf):
     def __init__(self, least: float, most: float) -> None:
         self.least, self.most = least, most
         self.words = f"a number from {least:g} to {most:g}"
+        self.example = most
 
     def parse(self, value: Any) -> float:  # noqa: ANN401  # see Leaf
         """The number."""
@@ -239,6 +243,7 @@ class Duration(Leaf):
     def __init__(self, least: str = "0s", most: str = "3650d") -> None:
         self.least, self.most = parse_duration(least) or 0.0, parse_duration(most) or 0.0
         self.words = f"a duration from {least} to {most}"
+        self.example = least
         self.like = "250ms, 15s, 5m, 2h or 7d"
 
     def parse(self, value: Any) -> float:  # noqa: ANN401  # see Leaf
@@ -265,6 +270,7 @@ class Size(Leaf):
     def __init__(self, least: str = "1B", most: str = "64GiB") -> None:
         self.least, self.most = parse_size(least) or 0, parse_size(most) or 0
         self.words = f"a size from {least} to {most}"
+        self.example = most
         self.like = "64KiB, 20MiB or 1GiB"
 
     def parse(self, value: Any) -> int:  # noqa: ANN401  # see Leaf

@@ -18,13 +18,14 @@ OperationName = Annotated[str, Text("an operation's name", OPERATION_NAME.patter
 ArgumentName = Annotated[str, Text("an argument's name", rf"{ARGUMENT_NAME.pattern}\*?", "start_date")]
 Allowed = Annotated[str, Text("the name of an operation or group", example="session-integration", longest=128)]
 Integer = Annotated[int, Whole(-MAX_INTEGER, MAX_INTEGER)]
-Line = Annotated[str, Text("a line of text", longest=500)]
+Line = Annotated[str, Text("a line of text", example="Vault activity for the weekly review", longest=500)]
 
 
 class DefaultAt(Leaf):
     """The value of an argument that the call does not bring: text or a whole number."""
 
     words = "text or a whole number"
+    example = 7
 
     def parse(self, value: Any) -> str | int:  # noqa: ANN401  # see Leaf
         """The text as it is written."""
@@ -55,13 +56,13 @@ class ArgumentSettings(Section):
     default: Annotated[str | int, DefaultAt()] | None = Field(
         default=None, description="Sent when the call does not bring the argument."
     )
-    values: tuple[Annotated[str, Text("a value", longest=255)], ...] | None = Field(
+    values: tuple[Annotated[str, Text("a value", example="VaultAccountActivity", longest=255)], ...] | None = Field(
         default=None, description="The values of an enum."
     )
     min: Integer | None = Field(default=None, description="The least integer.")
     max: Integer | None = Field(default=None, description="The greatest integer.")
     max_length: Annotated[int, Whole(1, MAX_LENGTH)] | None = Field(default=None, description="Characters of a string.")
-    pattern: Annotated[str, Text("a regular expression", longest=255)] | None = Field(
+    pattern: Annotated[str, Text("a regular expression", example="[0-9]+", longest=255)] | None = Field(
         default=None, description="Must match the whole value, which is then ASCII."
     )
     of: Annotated[str, Choice(*ITEM_TYPES)] | None = Field(default=None, description="The type of a list's items.")
@@ -113,7 +114,7 @@ class OperationSettings(Section):
     )
     response: ResponseSettings = Field(default=ResponseSettings(), description="What the answer may be.")
     require_signature: Boolean | None = Field(default=None, description="Passes only when the work is signed.")
-    soap_action: Annotated[str, Text("a SOAP action", longest=255)] | None = Field(
+    soap_action: Annotated[str, Text("a SOAP action", example="getReport", longest=255)] | None = Field(
         default=None, description="Takes SOAPProbes of this action, and only these."
     )
 

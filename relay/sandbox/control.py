@@ -10,6 +10,8 @@ and the appliances' names.
 | insert | table, rows | sys_ids |
 | find | table, query, limit | rows |
 | update | table, sys_id, values | whether something changed |
+| hide | sys_ids | null; access rules hide exactly these rows from now on |
+| revoke | target | null; every token, and every session of the instance, is worth nothing |
 | set | target, values | names of what was set; see `Knobs`, `Rules`, `RateLimit`, `Device`, `Account` |
 | fault | target, fault | the fault; see `Fault` |
 | faults | target | the faults and how often they fired |
@@ -51,6 +53,8 @@ class Control:
             "insert": self._insert,
             "find": self._find,
             "update": self._update,
+            "hide": self._hide,
+            "revoke": self._revoke,
             "set": self._set,
             "fault": self._fault,
             "faults": self._faults,
@@ -97,6 +101,16 @@ class Control:
     def _update(self, table: str, sys_id: str, values: dict[str, str]) -> bool:
         row = self.box.servicenow.tables.get(table, sys_id)
         return row is not None and self.box.servicenow.update(table, row, values)
+
+    def _hide(self, sys_ids: list[str]) -> None:
+        self.box.servicenow.hidden = set(sys_ids)
+
+    def _revoke(self, target: str) -> None:
+        if target == "servicenow":
+            self.box.servicenow.access.revoke()
+        else:
+            for account in self.box.appliances[target].accounts.by_id.values():
+                account.revoke()
 
     def _set(self, target: str, values: dict[str, Any]) -> list[str]:
         for name, value in values.items():

@@ -53,18 +53,27 @@ async def test_a_session_lasts(box: Sandbox, client: httpx.AsyncClient) -> None:
 
 
 async def test_one_transaction_a_session(box: Sandbox, connect: Connect) -> None:
-    """Requests of one session are served one after the other, those of several at once."""
-    box.servicenow.knobs.read_cost = 0.1
+    """A request waits for the transaction of its own session and for no other's."""
     one, two = connect(), connect()
     await asyncio.gather(one.get(QUEUE), two.get(QUEUE))
+    came = box.servicenow.requests
+    async with box.servicenow.access.sessions[one.cookies["JSESSIONID"]].lock:
+        waiting = asyncio.create_task(one.get(QUEUE))
+        sent = came["all"]
+        while came["all"] == sent:
+            assert (await two.get(QUEUE)).status_code == 200
+            sent += 1
+        assert not waiting.done()
+    assert (await waiting).status_code == 200
 
-    async def seconds(*clients: httpx.AsyncClient) -> float:
-        started = time.monotonic()
-        await asyncio.gather(*(client.get(QUEUE) for client in clients))
-        return time.monotonic() - started
 
-    assert await seconds(one, one, one) >= 0.3
-    assert await seconds(one, two) < 0.2
+async def test_reads_and_writes_cost_time(box: Sandbox, client: httpx.AsyncClient) -> None:
+    """A read or write takes its time within the transaction."""
+    box.servicenow.knobs.read_cost, box.servicenow.knobs.write_cost = 0.05, 0.1
+    started = time.monotonic()
+    await client.get(QUEUE)
+    await client.post(QUEUE, json={})
+    assert time.monotonic() - started >= 0.15
 
 
 async def test_roles(box: Sandbox, connect: Connect) -> None:

@@ -18,6 +18,7 @@ import httpx
 import pytest
 import yaml
 
+from relay.sandbox.access import Session
 from relay.sandbox.box import Sandbox
 from relay.sandbox.control import Control
 from relay.sandbox.door import Door
@@ -65,6 +66,20 @@ async def test_rows_from_outside(box: Sandbox, do: Do) -> None:
     row = box.servicenow.tables.get("ecc_queue", sys_id)
     assert row is not None
     assert row["state"] == "error"
+
+
+async def test_rights_from_outside(box: Sandbox, do: Do) -> None:
+    """Rows are hidden and shown again, and logins are made invalid, from another process."""
+    await do("hide", sys_ids=["a"])
+    assert box.servicenow.hidden == {"a"}
+    await do("hide", sys_ids=[])
+    assert box.servicenow.hidden == set()
+    account = next(iter(box.appliance.accounts.by_id.values()))
+    account.tokens["t"] = 9e9
+    box.servicenow.access.sessions["s"] = Session("s", box.servicenow.access.users["admin"])
+    await do("revoke", target="servicenow")
+    await do("revoke", target="default")
+    assert (account.tokens, box.servicenow.access.sessions) == ({}, {})
 
 
 async def test_settings_from_outside(box: Sandbox, do: Do) -> None:

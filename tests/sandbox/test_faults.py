@@ -59,7 +59,7 @@ async def test_hang(box: Sandbox, client: httpx.AsyncClient, action: str, effect
     """A hang lasts until the client goes."""
     box.servicenow.faults.add(Fault(action))  # type: ignore[arg-type]
     with pytest.raises(httpx.ReadTimeout):
-        await client.post(QUEUE, json={}, timeout=0.1)
+        await client.post(QUEUE, json={}, timeout=httpx.Timeout(10, read=0.1))
     assert inserted(box) == effect
 
 
@@ -89,7 +89,7 @@ async def test_hibernation_page(box: Sandbox, client: httpx.AsyncClient) -> None
 
 async def test_late(box: Sandbox, client: httpx.AsyncClient) -> None:
     """A late request breaks at once and takes effect afterwards."""
-    box.servicenow.faults.add(Fault("late", seconds=0.05))
+    box.servicenow.faults.add(Fault("late", seconds=0.5))
     with pytest.raises(httpx.TransportError):
         await insert(client)
     assert inserted(box) == 0
@@ -101,7 +101,7 @@ async def test_a_request_outlives_its_client(box: Sandbox, client: httpx.AsyncCl
     """A slow insert commits though its client has given up."""
     box.servicenow.knobs.write_cost = 0.1
     with pytest.raises(httpx.ReadTimeout):
-        await client.post(QUEUE, json={}, timeout=0.05)
+        await client.post(QUEUE, json={}, timeout=httpx.Timeout(10, read=0.05))
     await box.servicenow.tables.until(lambda: inserted(box) == 1)
 
 

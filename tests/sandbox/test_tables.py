@@ -196,6 +196,25 @@ async def test_query_follows_references_and_extensions(box: Sandbox, client: htt
     assert len(bad.json()["result"]) == 2
 
 
+async def test_callers_cannot_set_the_instances_columns(client: httpx.AsyncClient) -> None:
+    """Author, times and modification count are the instance's own, whatever a caller writes."""
+    mine = {"sys_created_by": "me", "sys_mod_count": "9", "sys_created_on": "2001-01-01 00:00:00", "number": "INC1"}
+    row = (await client.post("/api/now/table/incident", json=mine)).json()["result"]
+    assert (row["sys_created_by"], row["sys_mod_count"], row["number"]) == ("svc.relay", "0", "INC1")
+    row = (await client.patch(f"/api/now/table/incident/{row['sys_id']}", json={**mine, "state": "2"})).json()["result"]
+    assert (row["sys_mod_count"], row["sys_updated_by"], row["state"]) == ("1", "svc.relay", "2")
+    assert row["sys_created_on"] > "2020"
+
+
+async def test_sys_ids_are_found_by_query(box: Sandbox, client: httpx.AsyncClient) -> None:
+    """`sys_idIN` finds the rows that there are, also together with other conditions, and `NOT IN` leaves them out."""
+    rows = [put(box, name=name) for name in ("a", "b", "c")]
+    wanted = f"sys_idIN{rows[0]},{rows[2]},{'0' * 32}"
+    assert sorted(await names(client, wanted)) == ["a", "c"]
+    assert await names(client, f"{wanted}^name=c") == ["c"]
+    assert await names(client, f"queue=output^state=ready^sys_idNOT IN{rows[0]},{rows[2]}") == ["b"]
+
+
 async def test_delete_and_not_found(box: Sandbox, client: httpx.AsyncClient) -> None:
     """A deleted row, and one that never was, are 404 in the documented shape for every method."""
     sys_id = put(box)

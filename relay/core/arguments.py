@@ -115,7 +115,7 @@ def canonical(argument: Argument, value: Json, name: str | None = None) -> str:
     if argument.type != "list":
         return _single(argument, _text(value, label), label)
     item = replace(argument, type=argument.of or "string")
-    parts = value if isinstance(value, list) else _text(value, label).split(",")
+    parts = value if isinstance(value, list) else _text(value, label).split(",", argument.max_items)
     if not 1 <= len(parts) <= argument.max_items:
         raise Refusal(4004, f"'{label}' takes 1 to {argument.max_items} items")
     texts = [_single(item, _text(part, label), label) for part in parts]

@@ -133,6 +133,6 @@ def _soap(text: str) -> list[Given]:
 
 def split_fixed(operation: Operation, given: tuple[Given, ...]) -> tuple[Given, ...] | None:
     """What is given besides the operation's fixed pairs; None when the call does not bring all of these."""
-    fixed = set(operation.fixed)
-    rest = tuple(item for item in given if not (item.place in {"query", "form"} and (item.name, item.value) in fixed))
-    return rest if len(given) - len(rest) == len(fixed) else None
+    fixed = dict(operation.fixed)
+    taken = {item.name: item.value for item in given if item.name in fixed and item.place in {"query", "form"}}
+    return tuple(item for item in given if item.name not in fixed) if taken == fixed else None

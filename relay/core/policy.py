@@ -13,6 +13,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from relay.core import bodies, templates
 from relay.core.binding import Given, bind, rebuild
@@ -129,7 +130,9 @@ class Policy:
         if call.soap_action is not None and not kind:
             raise Refusal(4001, f"no operation has the SOAP action '{shown(call.soap_action)}'", "catalog")
         segments = path.split("/")[1:]
-        at_path = [(operation, templates.match(operation.path, segments)) for operation in kind]
+        # Most operations share a path, so each path is compared once.
+        by_path = {path: templates.match(path, segments) for path in {operation.path for operation in kind}}
+        at_path = [(operation, by_path[operation.path]) for operation in kind]
         there = [(operation, values) for operation, values in at_path if values is not None]
         if not there:
             raise Refusal(4003, f"no operation has the path '{shown(path)}'", "catalog")
@@ -196,10 +199,10 @@ def _of_appliance(operations: Sequence[Operation], appliance: ApplianceFacts) ->
 def _typed_given(operation: Operation, call: TypedCall) -> tuple[Given, ...]:
     """A typed call's arguments; a JSON object under a family's collective name stands for its members."""
     given: list[Given] = []
-    for name, value in call.arguments.items():
+    for name, value in islice(call.arguments.items(), MAX_PAIRS + 1):
         family = next((argument for argument in operation.arguments if argument.collective == name), None)
         if family is not None and isinstance(value, dict):
-            given += [Given(f"{family.name}{member}", item) for member, item in value.items()]
+            given += [Given(f"{family.name}{member}", item) for member, item in islice(value.items(), MAX_PAIRS + 1)]
         else:
             given.append(Given(name, value))
     if len(given) > MAX_PAIRS:

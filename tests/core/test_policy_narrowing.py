@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from core.test_policy_properties import guided_calls
 from hypothesis import event, given
 from hypothesis import strategies as st
+from support.calls import guided_calls
 from support.policies import APPLIANCE, EVERYTHING, LSID, SUPPORT
 
 from relay.core.arguments import PLACES

@@ -70,6 +70,9 @@ def policy(*allow: str, appliances: tuple[ApplianceFacts, ...] = (APPLIANCE,)) -
     return Policy(appliances, SITE_OPERATIONS, allow or (*EVERYTHING, *SITE))
 
 
+ALL = policy(appliances=(APPLIANCE, SUPPORT))
+"""Everything is allowed, on both products."""
+
 VALID_CALLS = (
     HttpCall("GET", f"{URL}/api/command?action=get_api_info"),
     HttpCall("POST", f"{URL}/api/command.ns", body=f"action=get_session_attributes&lsid={LSID}"),

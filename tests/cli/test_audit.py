@@ -14,6 +14,22 @@ from support.store import StillClock
 from relay.audit.log import AuditLog
 from relay.audit.segments import FIRST, FOLDER
 
+CONFIGURATION = """
+version: 1
+relay: {{name: relay01}}
+servicenow:
+  url: https://example.service-now.com
+  auth:
+    basic: {{username: user, password: {{credential: password}}}}
+appliances:
+  default:
+    product: pra
+    url: https://access.example.com
+    auth: {{client_id: id, client_secret: {{credential: secret}}}}
+policy: {{allow: [read-only]}}
+storage: {{directory: {}}}
+"""
+
 
 @pytest.fixture
 async def state(tmp_path: Path) -> Path:
@@ -88,6 +104,9 @@ def test_the_state_folder_is_found(state: Path, tmp_path: Path) -> None:
     empty.mkdir()
     assert run(STATE_DIRECTORY=str(state), CONFIGURATION_DIRECTORY=str(empty)).returncode == 0
     assert run(STATE_DIRECTORY=str(empty), CONFIGURATION_DIRECTORY=str(empty)).returncode == 1
+    main = empty / "relay.yaml"
+    main.write_text(CONFIGURATION.format(state))
+    assert run(STATE_DIRECTORY=str(empty), CONFIGURATION_DIRECTORY=str(empty)).returncode == 0
     broken = tmp_path / "relay.yaml"
     broken.write_text("version: 1\n")
     done = run("--config", broken)

@@ -180,6 +180,48 @@ async def outcome(folder: Path, jobs: list[Job | None]) -> str:
     return "intact"
 
 
+async def test_a_file_system_without_write_ahead_logging_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the journal mode does not become `wal` the store is BSR-5001."""
+    value = schema._value
+
+    def answer(connection: sqlite3.Connection, statement: str) -> object:
+        return "delete" if "journal_mode" in statement else value(connection, statement)
+
+    monkeypatch.setattr(schema, "_value", answer)
+    assert await refusal(tmp_path) == 5001
+
+
+async def test_a_file_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
+    """SQLite's own refusal to open a path is BSR-5001."""
+    with pytest.raises(StorageError) as error:
+        schema.connect(tmp_path / "missing" / STORE)
+    assert error.value.number == 5001
+
+
+async def test_a_body_that_is_no_body_is_damage(tmp_path: Path) -> None:
+    """A value of another type in a body's place is BSR-5002."""
+    await filled(tmp_path)
+    with sqlite3.connect(tmp_path / STORE) as file:
+        file.execute("UPDATE bodies SET blob = 'text'")
+    file.close()
+    store = await open_store(tmp_path)
+    with pytest.raises(StorageError) as error:
+        await store.bodies([f"{0:032}"], "p")
+    assert error.value.number == 5002
+    await store.close()
+
+
+async def test_a_fact_under_another_name_is_damage(tmp_path: Path) -> None:
+    """A fact whose name was changed on the disk is found at the next start, though nobody asks for it."""
+    await filled(tmp_path)
+    with sqlite3.connect(tmp_path / STORE) as file:
+        file.execute("UPDATE facts SET name = 'fbct'")
+    file.close()
+    assert await refusal(tmp_path) == 5002
+
+
 async def test_a_changed_bit_is_found_or_harmless(tmp_path: Path) -> None:
     """After a changed bit anywhere in the file the store is refused, or a call is, or everything reads as before."""
     jobs = await filled(tmp_path / "sound")

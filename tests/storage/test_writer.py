@@ -180,12 +180,12 @@ async def test_the_write_ahead_file_stays_short(tmp_path: Path) -> None:
     (job,) = await store.add([new("a")], NOW)
     assert job is not None
     sizes = []
-    for _ in range(60):
+    for _ in range(30):
         after = changed(job, "CLAIMED", NOW)
         assert await store.change([Change(job, after, {"p": os.urandom(900_000)})]) == [True]
         job = after
         sizes.append((tmp_path / f"{STORE}-wal").stat().st_size)
-    for _ in range(400):
+    for _ in range(200):
         after = changed(job, "CLAIMED", NOW)
         await store.change([Change(job, after)])
         job = after

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 import traceback
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 
@@ -73,19 +72,8 @@ class Commands(click.Group):
         return result
 
 
-def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001  # click's signature
-    if wanted and not ctx.resilient_parsing:
-        try:
-            click.echo(f"bseries-relay {version('bseries-relay')}")
-        except PackageNotFoundError:
-            click.echo("bseries-relay (not installed as a package)")
-        ctx.exit()
-
-
 @click.group(cls=Commands, name="bseries-relay", context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version and exit."
-)
+@click.version_option(package_name="bseries-relay", prog_name="bseries-relay", message="%(prog)s %(version)s")
 def main() -> None:
     """B Series Relay: typed calls from a ServiceNow ECC queue to BeyondTrust B Series appliances, and the answers back.
 

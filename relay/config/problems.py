@@ -19,6 +19,7 @@ MOST_SHOWN = 500
 _WIDEST = 160
 _SECRET_KEYS = frozenset({"password", "client_secret", "client_key", "key", "event_token"})
 _SECRET_LIKE = re.compile(r"pass|pwd|secr|token|key|cred|auth", re.IGNORECASE)
+_NO_SECRETS = frozenset({"credential", "client_id", "key_id"})
 _LONGEST_MISSPELLING = 24
 _KEY_LINE = re.compile(r"""\s*(?:-\s+)*["']?([\w.-]+)["']?\s*:(?:\s|$)""")
 _COMMENT = re.compile(r"\s#.*$")
@@ -114,9 +115,7 @@ class Source:
         self._known = True
         for key, value in pairs:
             reference = isinstance(value, Map) and (value.is_reference or key not in _SECRET_KEYS)
-            if key == "credential" or reference:
-                continue
-            if _is_secret_like(key):
+            if not reference and _is_secret_like(key):
                 self.hide(value)
 
     def hide(self, node: Node) -> None:
@@ -162,9 +161,13 @@ class Source:
 
 def _is_secret_like(key: str) -> bool:
     """Whether a key may be meant for a secret, misspelled ones included."""
+    if key in _NO_SECRETS:
+        return False
     if _SECRET_LIKE.search(key):
         return True
-    return len(key) <= _LONGEST_MISSPELLING and bool(difflib.get_close_matches(key.lower(), _SECRET_KEYS, n=1))
+    if len(key) > _LONGEST_MISSPELLING:
+        return False
+    return bool(difflib.get_close_matches(key.lower(), _SECRET_KEYS, n=1, cutoff=0.75))
 
 
 def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:

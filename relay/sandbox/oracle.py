@@ -129,11 +129,11 @@ class _Court:
         expect = job.expect
         outcome = answer.error[:8] if answer.error else f"http {answer.status}" if answer.status else "answered"
         done = self._times(job)
-        if not answer.error and expect.effect and expect.status and not done:
-            self._violation(job, "answered as done, but it was never executed")
         if answer.error and done and _NOT_EXECUTED.match(answer.error):
             self._violation(job, f"executed, but answered with {outcome}")
         good = answer.status in {0, 200} and not answer.error
+        if good and expect.effect and expect.status and not done:
+            self._violation(job, "answered as done, but it was never executed")
         if good and expect.status and expect.contains not in answer.body:
             self._violation(job, f"its answer lacks {expect.contains!r}, so that it belongs to something else")
         if good != bool(expect.status) or not answer.error.startswith(expect.error):

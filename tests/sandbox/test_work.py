@@ -290,6 +290,15 @@ def test_effects() -> None:
     assert "executed, but answered with BSR-3001" in violations(instance, job, device)
 
 
+def test_an_appliances_own_error_is_no_violation() -> None:
+    """An answer that hands on the appliance's HTTP 500 need not have been executed; it is a surprise."""
+    instance, device = ServiceNow(), appliance("rs")
+    job = asked(instance, "session key", device)
+    answer(instance, job, "<html/>", status=500)
+    summary = oracle.check(instance, [device], [job])
+    assert (summary.good, len(summary.surprises), summary.outcomes) == (True, 1, {"http 500": 1})
+
+
 def test_what_must_not_pass() -> None:
     """A refused call that was executed all the same is found."""
     instance, device = ServiceNow(), appliance("rs")

@@ -65,6 +65,7 @@ QUEUE = StateTable(
             "outcome unknown": ANSWERED,
             "answered there": INSERTED,
             "taken": DROPPED,
+            "taken for good": CLOSED,
             "put off": UNCERTAIN,
         },
         ANSWERED: {
@@ -140,12 +141,18 @@ def at_start(state: str, record: Record | None, *, agent: str, user: str, answer
     """
     if answered:
         return "answered there"
+    if record is None and state == UNCERTAIN:
+        return None  # it may only be hidden: a call that may have been made is not forgotten
     if record is None or record["agent"] != agent or record["state"] not in {"ready", "processing"}:
         return "taken"
     if state != SEEN or record["state"] == "ready":
         return None
-    ours = not user or not record["sys_updated_by"] or record["sys_updated_by"] == user
-    return "claimed" if ours else "taken"
+    return "claimed" if may_be(user, record["sys_updated_by"]) else "taken"
+
+
+def may_be(user: str, name: str) -> bool:
+    """Whether the name that a row carries may be `user`'s; "" is not known. ServiceNow logs in whatever the case."""
+    return not user or not name or name.casefold() == user.casefold()
 
 
 FORBIDDEN_TRIES = 5

@@ -87,9 +87,10 @@ class Runner:
         name = f"stage {drive.stage.name}"
         slots = asyncio.Semaphore(drive.stage.workers)
         while not self._ends(drive):
-            self._beats.beat(name, LONGEST_SLEEP + HANDLING)
+            self._beats.beat(name, LONGEST_SLEEP + 2 * HANDLING)
             async with slots:
-                jobs = await self._take(drive)
+                # Waiting for the slot may have taken long: what was told to stop meanwhile takes nothing more.
+                jobs = [] if self._ends(drive) else await self._take(drive)
             if not jobs:
                 if not self._ends(drive):
                     await self._sleep(drive)
@@ -122,6 +123,8 @@ class Runner:
                 drive.next_due = await self._store.next_due(stage.kind, stage.states, stage.lane, self._clock.wall())
         except StorageError as error:
             self._storage_failed(error)
+            drive.empty = True  # as far as can be told; a stop must not wait for a store that fails
+            drive.next_due = self._clock.wall() + REST.first
             return []
         self._conditions.clear("store")
         self._held.update(job.id for job in jobs)
@@ -133,8 +136,15 @@ class Runner:
         resting = {job for job, (_, until) in self._rests.items() if until > now}
         passed_over = self._held | resting
         size = max(1, stage.size())
-        found = await self._store.due(stage.kind, stage.states, stage.lane, self._clock.wall(), size + len(passed_over))
-        free = [job for job in found if job.id not in passed_over and job.id not in self._held and stage.accepts(job)]
+        limit = size + len(passed_over)
+        while True:
+            found = await self._store.due(stage.kind, stage.states, stage.lane, self._clock.wall(), limit)
+            passed_over |= self._held
+            free = [job for job in found if job.id not in passed_over and stage.accepts(job)]
+            if len(free) >= size or len(found) < limit:
+                break
+            # Jobs of other stages fill what was asked for: those of this one may lie behind them.
+            limit *= 4
         jobs, drive.credit = choose(free, size, drive.credit)
         return jobs
 

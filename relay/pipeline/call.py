@@ -6,11 +6,13 @@ after a crash nobody has to guess which calls may have been made.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import structlog
 
-from relay.core.errors import ApplianceError, InternalError, RelayError, WorkError
+from relay.core.errors import ApplianceError, InternalError, RelayError, StorageError, WorkError
 from relay.core.forwarding import GiveUp, after_not_executed, age_of, trying_since
 from relay.core.instant import epoch
 from relay.core.jobs import Job, Json
@@ -18,7 +20,9 @@ from relay.core.policy_values import Allowed
 from relay.core.queue import after_unknown, expired
 from relay.core.rates import RateWindow
 from relay.core.record import Failure, Outcome, Record, Reply
+from relay.core.retry import Backoff
 from relay.jobs.ledger import Move
+from relay.jobs.runner import UNWRITABLE
 from relay.pipeline.judge import Judged
 from relay.pipeline.parts import Parts
 from relay.pipeline.render import Asked, store_answer
@@ -33,6 +37,8 @@ DOWN = 1.0
 """Seconds that other calls wait after one met an appliance that cannot be called at all."""
 PACED = 3007
 """Without a reply: the relay's own pace, which is as it should be."""
+DISK = Backoff(first=0.5, longest=10.0)
+"""Waits until what became of a call is stored again that the disk did not take."""
 CANNOT_BE_CALLED = frozenset({3001, 3002, 3005, 3006, 3014})
 
 
@@ -139,14 +145,33 @@ class Caller:
         try:
             reply = await parts.appliances.call(call.ruling.request)
         except RelayError as error:
-            await self._no_reply(call, error)
+            known = error
+            await self._surely(lambda: self._no_reply(call, known))
         except Exception as fault:  # the call may be on its way: its job must still be decided
             log.exception("forward.fault", code="BSR-9001")
-            await self._unknown(call, InternalError(9001, type(fault).__name__))
+            broken = InternalError(9001, type(fault).__name__)
+            await self._surely(lambda: self._unknown(call, broken))
         else:
             self._down.pop(call.appliance, None)
             parts.conditions.clear(f"appliance {call.appliance}")
-            await self._responded(call, reply, round((parts.clock.monotonic() - started) * 1000))
+            milliseconds = round((parts.clock.monotonic() - started) * 1000)
+            await self._surely(lambda: self._responded(call, reply, milliseconds))
+
+    async def _surely(self, store: Callable[[], Awaitable[None]]) -> None:
+        """Store what became of a call, again and again when the disk is full: nobody else knows it."""
+        tries = 0
+        while True:
+            try:
+                await store()
+            except StorageError as error:
+                if error.number == UNWRITABLE:
+                    raise
+                tries += 1
+                log.warning("forward.not_stored", code=error.code, error=error.text, tries=tries)
+                self._parts.conditions.fail("store", error)
+                await asyncio.sleep(DISK.delay(tries, self._parts.jitter()))
+            else:
+                return
 
     async def _begin(self, call: Call) -> Call:
         """Put the intent into the audit log and FORWARDING on disk."""

@@ -13,12 +13,14 @@ import structlog
 from relay.core.errors import ServiceNowError
 from relay.core.exchange import Claimed, Taken
 from relay.core.jobs import Job
+from relay.core.queue import may_be
 from relay.core.record import Record
 from relay.core.retry import Backoff
 from relay.jobs.ledger import Move
 from relay.pipeline.judge import judge
 from relay.pipeline.parts import USER, Parts
 from relay.pipeline.rows import ROW, facts, row_bytes, rows, same_work
+from relay.pipeline.verify import guard_against
 
 log = structlog.get_logger("relay.claim")
 
@@ -43,6 +45,7 @@ class Claim:
             if part:
                 results = await self._parts.queue.claim([job.id for job in part], payload=payload)
                 await self._learn(results)
+                await guard_against(self._parts, [one.record for one in results if isinstance(one, Claimed)])
                 stored = await rows(self._parts.store, part)
                 moves = [self._move(*each) for each in zip(part, stored, results, strict=True)]
                 await self._parts.ledger.apply(moves)
@@ -54,6 +57,7 @@ class Claim:
         except ServiceNowError as error:
             await self._parts.ledger.apply([self._failed(job, error) for job in jobs])
             return []
+        await guard_against(self._parts, [row for row in found.values() if row["state"] == "processing"])
         stored = await rows(self._parts.store, jobs)
         again: list[Job] = []
         moves: list[Move] = []
@@ -76,10 +80,12 @@ class Claim:
             self._parts.learned.user = users[0]
 
     def _by_us(self, record: Record) -> bool:
-        user = self._parts.learned.user
-        return not user or not record["sys_updated_by"] or record["sys_updated_by"] == user
+        """Whether we may have claimed the row: setting `processing` what is so already leaves the first one's name."""
+        return may_be(self._parts.learned.user, record["sys_updated_by"])
 
     def _move(self, job: Job, stored: Record, result: Claimed | Taken | ServiceNowError) -> Move:
+        if isinstance(result, Claimed) and not self._by_us(result.record):
+            result = Taken("another poller has it")
         if isinstance(result, Claimed):
             self._parts.conditions.clear("claim")
             return self._claimed(job, stored, result.record)

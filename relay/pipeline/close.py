@@ -14,6 +14,7 @@ from relay.core.queue import CLOSED
 from relay.core.retry import Backoff
 from relay.jobs.beats import Beats
 from relay.jobs.ledger import Move
+from relay.jobs.runner import UNWRITABLE
 from relay.pipeline.parts import Parts
 from relay.pipeline.rows import ANSWER, KIND, ROW
 
@@ -49,7 +50,8 @@ class Close:
 
     def _closed(self, job: Job) -> Move:
         bodies = {ROW: None, ANSWER: None} if not self._parts.limits.keep_bodies else {}
-        return Move(job, "closed", data={"tries": None}, bodies=bodies)
+        known = {"outcome": _outcome(job), "digest": job.data.get("answer_digest", "")}
+        return Move(job, "closed", data={"tries": None, **known}, bodies=bodies)
 
     def _failed(self, job: Job, error: ServiceNowError) -> Move:
         tries = job.data.get("tries", 0) + 1
@@ -57,6 +59,12 @@ class Close:
         log.warning("close.failed", job=job.id, code=error.code, error=error.text)
         fields = {"not_before": self._parts.clock.wall() + wait}
         return Move(job, "put off", data={"tries": tries}, fields=fields)
+
+
+def _outcome(job: Job) -> str:
+    """What a tombstone tells: the code of the answer, else the status that the appliance gave."""
+    code, status = job.data.get("code"), job.data.get("status")
+    return f"BSR-{code}" if code else f"HTTP {status}" if status else "answered"
 
 
 class Sweep:
@@ -82,6 +90,8 @@ class Sweep:
             try:
                 await self.once()
             except StorageError as error:
+                if error.number == UNWRITABLE:
+                    raise
                 self._parts.conditions.fail("store", error)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), EVERY)

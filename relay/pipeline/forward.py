@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import structlog
 
-from relay.core.errors import ServiceNowError, WorkError
+from relay.core.errors import RelayError, ServiceNowError, WorkError
 from relay.core.jobs import Job, Json
 from relay.core.policy_values import Allowed, Denied
 from relay.core.record import Failure, Record
+from relay.core.retry import LONGEST
 from relay.jobs.ledger import Move, trace_of
 from relay.pipeline.call import Caller
 from relay.pipeline.judge import judge, refusal
@@ -58,7 +59,7 @@ class Forward:
         elif isinstance(ruling, Denied):
             data = {"rule": ruling.rule, "operation": ruling.operation}
             await self._refuse(job, record, judged.parameters, refusal(ruling), data)
-        elif isinstance(ruling, WorkError):
+        elif isinstance(ruling, RelayError):
             await self._refuse(job, record, judged.parameters, ruling)
         else:
             await self._here(job, record, judged.parameters, await answer_here(self._parts, record, ruling))
@@ -69,10 +70,11 @@ class Forward:
         try:
             payload = await parts.queue.fetch_payload(record)
         except ServiceNowError as error:
-            if not error.retryable:
+            waiting_for = parts.clock.wall() - job.created
+            if not error.retryable or waiting_for > parts.limits.expire_safe:
                 await self._refuse(job, record, (), WorkError(4006, error.text))
                 return
-            not_before = parts.clock.wall() + (error.after or FETCH_AGAIN)
+            not_before = parts.clock.wall() + min(error.after or FETCH_AGAIN, LONGEST)
             await parts.ledger.step(Move(job, "put off", fields={"not_before": not_before}))
             return
         whole = Record({**record.fields, "payload": payload})
@@ -83,7 +85,7 @@ class Forward:
         await parts.ledger.step(Move(job, "put off", bodies={ROW: row_bytes(whole)}, fields={"lane": lane}))
 
     async def _refuse(
-        self, job: Job, record: Record, parameters: Parameters, error: WorkError, data: dict[str, Json] | None = None
+        self, job: Job, record: Record, parameters: Parameters, error: RelayError, data: dict[str, Json] | None = None
     ) -> None:
         log.warning("forward.refused", code=error.code, error=error.text, **facts(record))
         known = {**(data or {}), "decision": "deny", "code": error.number}

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from relay.core.errors import WorkError
+import structlog
+
+from relay.core.errors import ApplianceError, InternalError, RelayError, WorkError
 from relay.core.exchange import Request
 from relay.core.policy import Policy
 from relay.core.policy_values import Allowed, Decision, Denied
 from relay.core.record import Heartbeat, HttpCall, Record, SystemCommand, TypedCall
 from relay.pipeline.ports import Codec
 from relay.pipeline.rows import LOCAL
+
+log = structlog.get_logger("relay.forward")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +26,7 @@ class Judged:
     """
 
     parameters: tuple[tuple[str, str], ...]
-    ruling: Decision | Heartbeat | SystemCommand | WorkError
+    ruling: Decision | Heartbeat | SystemCommand | RelayError
     format: str = ""
 
     @property
@@ -32,11 +36,22 @@ class Judged:
 
 
 def judge(codec: Codec, policy: Policy, record: Record) -> Judged:
-    """Read and judge a record. Total: what cannot be read is a ruling too."""
+    """Read and judge a record. Total: what cannot be read is a ruling too, even when a fault of ours is the reason.
+
+    A record that stopped the loop which reads it would stop it again after every restart.
+    """
     try:
-        request: Request = codec.read(record)
+        return _judge(codec, policy, record)
     except WorkError as error:
         return Judged((), error)
+    except Exception as error:
+        fault = InternalError(9001, type(error).__name__)
+        log.exception("forward.unreadable", code=fault.code, job=record.sys_id)
+        return Judged((), fault)
+
+
+def _judge(codec: Codec, policy: Policy, record: Record) -> Judged:
+    request: Request = codec.read(record)
     work = request.work
     if isinstance(work, HttpCall | TypedCall):
         form = work.format if isinstance(work, TypedCall) else ""
@@ -44,6 +59,7 @@ def judge(codec: Codec, policy: Policy, record: Record) -> Judged:
     return Judged(request.parameters, work)
 
 
-def refusal(denied: Denied) -> WorkError:
-    """The error that a denial is answered with."""
-    return WorkError(denied.number, denied.detail)
+def refusal(denied: Denied) -> RelayError:
+    """The error that a denial is answered with: bad work, or an appliance that is switched off."""
+    family = ApplianceError if denied.number in ApplianceError.family else WorkError
+    return family(denied.number, denied.detail)

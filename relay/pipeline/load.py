@@ -32,11 +32,10 @@ class Load:
 
     def hear(self, job: Job) -> None:
         """A job was stored in a new state."""
-        ours = self._in_hand[is_urgent(job)]
-        if job.state in ENDED:
-            ours.discard(job.id)
-        else:
-            ours.add(job.id)
+        for known in self._in_hand.values():
+            known.discard(job.id)  # the claimed row may have another priority than the one that was seen
+        if job.state not in ENDED:
+            self._in_hand[is_urgent(job)].add(job.id)
 
     def busy(self, *, urgent: bool) -> bool:
         """Whether there is so much of this urgency that batches should fill."""

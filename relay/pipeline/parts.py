@@ -45,12 +45,14 @@ class Learned:
         kept: the instance keeps the sys_id that an insert wishes for; None until the first answer. Durable.
         sight: this account has read back an input of its own, so that "absent" means something.
         user: the ServiceNow user whose name our own changes carry; "" until the first claim. Durable.
+        delivered: the output whose answer was last confirmed since the start; looking for it gives sight.
 
     """
 
     kept: bool | None = None
     sight: bool = False
     user: str = ""
+    delivered: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,12 @@ import structlog
 
 from relay.core.errors import RelayError, ServiceNowError, StorageError
 from relay.core.exchange import Page
-from relay.core.jobs import NewJob
-from relay.core.queue import CLAIMED, CLOSED, INSERTED, SEEN
+from relay.core.jobs import Job, NewJob
+from relay.core.queue import CLAIMED, CLOSED, DROPPED, INSERTED, SEEN
 from relay.core.record import Record
 from relay.core.retry import Backoff, spread
 from relay.jobs.beats import Beats
+from relay.jobs.runner import UNWRITABLE
 from relay.pipeline.judge import judge
 from relay.pipeline.parts import Parts
 from relay.pipeline.rows import KIND, LOCAL, ROW, facts, row_bytes
@@ -50,6 +51,7 @@ class Poll:
         self._bench: dict[str, tuple[int, float]] = {}
         self._trouble = 0
         self._stopping = False
+        parts.ledger.listen(self._hear)
 
     def wake(self) -> None:
         """Poll now instead of at the end of the interval."""
@@ -87,6 +89,8 @@ class Poll:
             parts.conditions.fail("servicenow", error)
             return TROUBLE.delay(self._trouble, parts.jitter(), error.after)
         except StorageError as error:
+            if error.number == UNWRITABLE:
+                raise
             parts.conditions.fail("store", error)
             return TROUBLE.delay(1, parts.jitter())
         self._trouble = 0
@@ -150,6 +154,11 @@ class Poll:
             for sys_id, result in zip(again, results, strict=True):
                 if isinstance(result, RelayError):
                     log.warning("poll.close_failed", job=sys_id, code=result.code)
+
+    def _hear(self, job: Job) -> None:
+        """A row that could not be claimed may still be shown as `ready`: leave it out for a while."""
+        if job.kind == KIND and job.state == DROPPED:
+            self._put_on_bench(job.id)
 
     def _put_on_bench(self, sys_id: str) -> None:
         now = self._parts.clock.monotonic()

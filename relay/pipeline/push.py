@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from relay.core.errors import ServiceNowError, WorkError
 from relay.core.exchange import Inserted, NewInput
-from relay.core.jobs import Job
-from relay.core.queue import after_insert, verify_after
+from relay.core.jobs import Job, Json
+from relay.core.queue import FORBIDDEN_TRIES, after_insert, verify_after
 from relay.core.record import Failure, Record
 from relay.core.retry import Backoff
 from relay.jobs.ledger import Move
 from relay.pipeline.parts import KEPT, Parts
 from relay.pipeline.render import render
-from relay.pipeline.rows import ANSWER, LARGE, answer_sys_id, rows
+from relay.pipeline.rows import ANSWER, LARGE, NOT_UNDER_WAY, answer_sys_id, rows
 
 log = structlog.get_logger("relay.push")
 
@@ -36,7 +36,7 @@ class Answer:
         row = self.record
         return NewInput(
             output_sys_id=self.job.id,
-            sys_id=answer_sys_id(self.job.id),
+            sys_id=answer_sys_id(self.job.id, in_place_of_large=self.job.data.get("refused") == "large"),
             topic=row["topic"],
             name=row["name"],
             source=row["source"],
@@ -53,7 +53,7 @@ class Push:
 
     async def __call__(self, jobs: Sequence[Job]) -> None:
         """Insert the answers of these jobs."""
-        answers = await self._answers(jobs)
+        answers = await self._answers(await self._settled(jobs))
         await self._parts.audit.append([outcome_line(answer.job, answer.record) for answer in answers])
         small = [answer for answer in answers if len(answer.payload) <= LARGE]
         if small:
@@ -61,6 +61,15 @@ class Push:
         for answer in answers:
             if len(answer.payload) > LARGE:
                 await self._insert_large(answer)
+
+    async def _settled(self, jobs: Sequence[Job]) -> list[Job]:
+        """The jobs that may be inserted: one with the mark of an insert was left by a handling that did not end."""
+        doubtful = [job for job in jobs if job.data.get("inserting")]
+        if doubtful:
+            log.warning("push.unfinished", jobs=[job.id for job in doubtful])
+            fields = {"not_before": self._parts.clock.wall() + self._parts.limits.settle}
+            await self._parts.ledger.apply([Move(job, "insert unknown", fields=fields) for job in doubtful])
+        return [job for job in jobs if job not in doubtful]
 
     async def _answers(self, jobs: Sequence[Job]) -> list[Answer]:
         bodies = await self._parts.store.bodies([job.id for job in jobs], ANSWER)
@@ -93,75 +102,107 @@ class Push:
     async def _learn(self, results: Sequence[Inserted | ServiceNowError]) -> None:
         """Remember whether the instance keeps the sys_ids that we wish for; one that does not is believed for good."""
         told = [result.kept for result in results if isinstance(result, Inserted)]
-        if not told:
+        learned = self._parts.learned
+        if not told or learned.kept is False:
             return
         kept = all(told)
-        if kept != self._parts.learned.kept:
+        if kept != learned.kept:
             await self._parts.store.set_fact(KEPT, kept)
-            self._parts.learned.kept = kept
+            learned.kept = kept
             log.info("push.learned", keeps_sys_id=kept)
 
     async def _insert_large(self, answer: Answer) -> None:
-        """Insert, upload, make it an answer; a part that was done before a crash is not done twice."""
-        parts = self._parts
-        job = answer.job
+        """Insert, upload, make it an answer; a part that was done before a crash is not done twice.
+
+        Until its last step the record is no answer to anybody, and that step may be repeated. What must not happen is
+        that it still runs while another record becomes the answer: hence its mark, set before it begins.
+        """
+        parts, job = self._parts, answer.job
+        doubt = bool(job.data.get("finishing"))
         try:
-            if "part" not in job.data:
-                sys_id = await parts.queue.begin_large(answer.as_input())
-                job = await parts.ledger.step(Move(job, "part stored", data={"part": sys_id}))
+            if not doubt:
+                sys_id = job.data.get("part") or await parts.queue.begin_large(answer.as_input())
+                job = await parts.ledger.step(Move(job, "part stored", data={"part": sys_id, "finishing": True}))
             await parts.queue.finish_large(job.data["part"], answer.as_input())
         except ServiceNowError as error:
-            known = Answer(job, answer.record, answer.payload)
-            # Until its last step the record is no answer to anybody, and that step may be repeated.
-            await parts.ledger.apply([await self._failed(known, error, repeatable=True)])
+            move = await self._large_failed(Answer(job, answer.record, answer.payload), error, doubt=doubt)
+            await parts.ledger.apply([move])
             return
+        parts.learned.delivered = job.id
         await parts.ledger.apply([Move(job, "inserted", data={"input": job.data["part"], "tries": None})])
+
+    async def _large_failed(self, answer: Answer, error: ServiceNowError, *, doubt: bool) -> Move:
+        """`doubt`: an earlier try of the last step may have done it, or may still be running."""
+        parts, job = self._parts, answer.job
+        tries = job.data.get("tries", 0) + 1
+        event = after_insert(error, tries=tries, refused_before=bool(job.data.get("refused")))
+        gone = error.number == GONE and tries < FORBIDDEN_TRIES
+        if doubt and event in REFUSED:
+            event = "insert unknown"
+            wait = parts.limits.settle
+        elif gone or event not in REFUSED:
+            event = "put off"
+            wait = TROUBLE.delay(tries, parts.jitter(), error.after)
+        self._note(job, error, event)
+        if event == "insert unknown":
+            return self._later(job, event, {"tries": tries, "looks": None}, wait)
+        if event == "put off":
+            running = doubt or error.maybe_sent
+            forgotten = {"part": None, "finishing": None} if gone else {} if running else {"finishing": None}
+            return self._later(job, event, {"tries": tries, **forgotten}, wait)
+        return await self._refused(answer, event, error)
 
     async def _move(self, answer: Answer, result: Inserted | ServiceNowError) -> Move:
         if isinstance(result, Inserted):
             self._parts.conditions.clear("push")
+            self._parts.learned.delivered = answer.job.id
             return Move(answer.job, "inserted", data={"input": result.sys_id, "tries": None, "inserting": None})
-        return await self._failed(answer, result, repeatable=False)
+        return await self._failed(answer, result)
 
-    async def _failed(self, answer: Answer, error: ServiceNowError, *, repeatable: bool) -> Move:
+    async def _failed(self, answer: Answer, error: ServiceNowError) -> Move:
         parts, job = self._parts, answer.job
         tries = job.data.get("tries", 0) + 1
-        refused_before = bool(job.data.get("refused"))
-        event = after_insert(error, tries=tries, refused_before=refused_before)
-        if event == "insert unknown" and repeatable:
-            event = "put off"
-        if event == "answer refused" and parts.learned.kept and await self._is_there(job):
-            event = "insert unknown"
-        log.warning("push.failed", job=job.id, code=error.code, error=error.text, then=event)
-        parts.conditions.fail("push", error)
-        now = parts.clock.wall()
+        event = after_insert(error, tries=tries, refused_before=bool(job.data.get("refused")))
+        if event in REFUSED and parts.learned.kept:
+            event = await self._unless_there(job, event)
+        self._note(job, error, event)
         if event == "put off":
             wait = TROUBLE.delay(tries, parts.jitter(), error.after)
-            gone = {"part": None} if error.number == GONE else {}
-            return Move(job, event, data={"tries": tries, "inserting": None, **gone}, fields={"not_before": now + wait})
+            return self._later(job, event, {"tries": tries, "inserting": None}, wait)
         if event == "insert unknown":
             wait = verify_after(error, kept=bool(parts.learned.kept), settle=parts.limits.settle)
-            return Move(job, event, data={"tries": tries, "looks": None}, fields={"not_before": now + wait})
+            return self._later(job, event, {"tries": tries, "looks": None}, wait)
         return await self._refused(answer, event, error)
 
-    async def _is_there(self, job: Job) -> bool:
-        """Whether the insert was refused because the answer is there already."""
+    def _note(self, job: Job, error: ServiceNowError, event: str) -> None:
+        log.warning("push.failed", job=job.id, code=error.code, error=error.text, then=event)
+        self._parts.conditions.fail("push", error)
+
+    def _later(self, job: Job, event: str, data: Mapping[str, Json], wait: float) -> Move:
+        return Move(job, event, data=data, fields={"not_before": self._parts.clock.wall() + wait})
+
+    async def _unless_there(self, job: Job, event: str) -> str:
+        """The event of a refused insert: it may be refused because the answer is there already."""
         try:
-            return job.id in await self._parts.queue.find([job.id])
+            there = job.id in await self._parts.queue.find([job.id])
         except ServiceNowError:
-            return False
+            return "put off"
+        return "insert unknown" if there else event
 
     async def _refused(self, answer: Answer, event: str, error: ServiceNowError) -> Move:
         """Try once more with a small answer that says what happened; after that an administrator has to look."""
         if event == "answer refused again":
-            return Move(answer.job, event, data={"code": error.number, "error": error.text[:200]})
+            data = {"code": error.number, "error": error.text[:200], **NOT_UNDER_WAY}
+            return Move(answer.job, event, data=data)
         small = Failure(WorkError(4016, error.text).text)
         rendered = await render(self._parts, answer.record, (), small, 0)
-        data = {"refused": True, "part": None, "tries": None, "inserting": None, "code": 4016, **rendered.facts}
+        refused = "large" if len(answer.payload) > LARGE else "small"
+        data = {"refused": refused, "part": None, "tries": None, "code": 4016, **NOT_UNDER_WAY, **rendered.facts}
         return Move(answer.job, event, data=data, bodies={ANSWER: rendered.payload})
 
 
 GONE = 2016
+REFUSED = frozenset({"answer refused", "answer refused again"})
 
 
 def outcome_line(job: Job, record: Record) -> dict[str, object]:

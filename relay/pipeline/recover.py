@@ -18,13 +18,14 @@ from relay.core.instant import epoch
 from relay.core.jobs import Job, NewJob
 from relay.core.queue import ANSWERED, CLAIMED, FORWARDING, ORPHAN_AGE, SEEN, UNCERTAIN, VERIFYING, at_start
 from relay.core.record import Record
-from relay.core.retry import Backoff
+from relay.core.retry import LONGEST, Backoff
 from relay.jobs.beats import Beats
 from relay.jobs.ledger import Move
+from relay.jobs.runner import UNWRITABLE
 from relay.pipeline.judge import judge
 from relay.pipeline.parts import KEPT, USER, Parts
 from relay.pipeline.rows import ATTACHED, KIND, ROW, facts, row_bytes
-from relay.pipeline.verify import look, stand_guard
+from relay.pipeline.verify import guard_against, look
 
 log = structlog.get_logger("relay.recover")
 
@@ -52,23 +53,29 @@ class Recover:
 
     async def start(self) -> bool:
         """Settle the store's jobs, however long ServiceNow is away; False when told to stop before it was done."""
-        learned = self._parts.learned
-        learned.kept = await self._parts.store.fact(KEPT)
-        learned.user = learned.user or await self._parts.store.fact(USER) or ""
-        await self._crashed()
         tries = 0
         while not self._stop.is_set():
-            self._beats.beat("recover", 300.0)
+            self._beats.beat("recover", LONGEST + 300.0)
             try:
+                await self._remember()
+                await self._crashed()
                 await self._settle()
-            except ServiceNowError as error:
+            except (ServiceNowError, StorageError) as error:
+                if error.number == UNWRITABLE:
+                    raise
                 tries += 1
-                self._parts.conditions.fail("servicenow", error)
+                self._parts.conditions.fail("store" if isinstance(error, StorageError) else "servicenow", error)
                 await self._wait(TROUBLE.delay(tries, self._parts.jitter(), error.after))
             else:
-                self._beats.end("recover")
-                return True
-        return False
+                break
+        self._beats.end("recover")
+        return not self._stop.is_set()
+
+    async def _remember(self) -> None:
+        """Take up what earlier lives learned of the instance."""
+        learned, store = self._parts.learned, self._parts.store
+        learned.kept = await store.fact(KEPT)
+        learned.user = learned.user or await store.fact(USER) or ""
 
     async def run(self) -> None:
         """Look for orphans until `stop`."""
@@ -81,6 +88,8 @@ class Recover:
             except ServiceNowError as error:
                 log.warning("recover.orphans_failed", code=error.code, error=error.text)
             except StorageError as error:
+                if error.number == UNWRITABLE:
+                    raise
                 self._parts.conditions.fail("store", error)
             await self._wait(wait)
         self._beats.end("orphans")
@@ -123,6 +132,7 @@ class Recover:
         ids = [job.id for job in jobs]
         answers = await look(parts, ids)
         now = await parts.queue.read(ids)
+        await guard_against(parts, [row for row in now.values() if row["state"] == "processing"])
         moves = [self._move(job, now.get(job.id), answered=job.id in answers) for job in jobs]
         await parts.ledger.apply([move for move in moves if move is not None])
 
@@ -130,6 +140,9 @@ class Recover:
         parts = self._parts
         user = parts.learned.user
         event = at_start(job.state, record, agent=parts.limits.agent, user=user, answered=answered)
+        if event == "taken" and job.state == UNCERTAIN and not job.data.get("safe"):
+            # Its call may have been made: should the row come back, it must not be made again.
+            return Move(job, "taken for good", bodies={ROW: None})
         if event is not None and event != "claimed":
             return Move(job, event)
         if record is None or job.data.get("bare"):
@@ -145,7 +158,7 @@ class Recover:
     # -- rows that the store does not know ---------------------------------------------------------------------------
 
     async def orphans(self) -> int:
-        """Take over `processing` rows that nobody works on; returns how many rows were looked at."""
+        """Take over `processing` rows that nobody works on; returns how many rows were looked at, 0 without any."""
         parts = self._parts
         live = await parts.store.select(KIND, [CLAIMED, FORWARDING, UNCERTAIN, ANSWERED, VERIFYING], CHUNK)
         found = await parts.queue.processing(PAGE, [job.id for job in live])
@@ -153,13 +166,11 @@ class Recover:
         now = parts.queue.now()
         old = [record for record in found if record.sys_id not in known and self._is_old(record, now)]
         if not old:
-            return len(found)
+            return 0
         answers = await look(parts, [record.sys_id for record in old])
         for record in old:
             log.warning("recover.orphan", job=record.sys_id, answered=record.sys_id in answers)
-        foreign = {record["sys_updated_by"] for record in old} - {parts.learned.user, ""}
-        if foreign and parts.learned.user:
-            await stand_guard(parts, f"rows of our agent were claimed by {', '.join(sorted(foreign))}")
+        await guard_against(parts, old)
         done = [record.sys_id for record in old if record.sys_id in answers]
         for result in await parts.queue.close(done) if done else ():
             if isinstance(result, RelayError):

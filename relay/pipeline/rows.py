@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from relay.core.errors import StorageError
 from relay.core.jobs import Job, Json
@@ -59,6 +59,14 @@ def same_work(one: Record, other: Record) -> bool:
     return all(one[name] == other[name] for name in ("agent", "topic", "name", "source", "payload", "sys_created_by"))
 
 
-def answer_sys_id(output_sys_id: str) -> str:
-    """The sys_id that the answer of an output shall have: the same at every try."""
-    return hashlib.sha256(f"bseries-relay answer {output_sys_id}".encode()).hexdigest()[:32]
+NOT_UNDER_WAY: Mapping[str, Json] = {"inserting": None, "finishing": None}
+"""The marks of an insert, and of the end of a large one, that may be under way; taken away when that is settled."""
+
+
+def answer_sys_id(output_sys_id: str, *, in_place_of_large: bool = False) -> str:
+    """The sys_id that the answer of an output shall have: the same at every try.
+
+    The small answer in place of a refused large one has another, since the large one's record may have the first.
+    """
+    name = "small answer" if in_place_of_large else "answer"
+    return hashlib.sha256(f"bseries-relay {name} {output_sys_id}".encode()).hexdigest()[:32]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from relay.core.jobs import Job
-from relay.core.queue import ANSWERED, CLAIMED, INSERTED, SEEN, UNCERTAIN, VERIFYING
+from relay.core.queue import ANSWERED, CLAIMED, FORWARDING, INSERTED, SEEN, UNCERTAIN, VERIFYING
 from relay.jobs.stage import Stage
 from relay.pipeline.claim import Claim
 from relay.pipeline.close import Close
@@ -14,7 +14,7 @@ from relay.pipeline.load import Load, is_urgent
 from relay.pipeline.parts import Parts
 from relay.pipeline.push import Push
 from relay.pipeline.rows import KIND, LOCAL
-from relay.pipeline.verify import Uncertain, Verify
+from relay.pipeline.verify import Abandoned, Uncertain, Verify
 
 LAZY = 2.0
 """Seconds that closing waits for more: nobody waits for it, and most outputs need no request at all."""
@@ -69,6 +69,7 @@ def stages(parts: Parts, concurrent: Mapping[str, int], room: Callable[[], bool]
         Stage("claim", KIND, (SEEN,), claim, accepts=standard, open=may_claim, size=standard_size, workers=2),
         Stage("answer own", KIND, (CLAIMED,), forward, lane=LOCAL, workers=LOCAL_WORKERS),
         *lanes,
+        Stage("abandoned", KIND, (FORWARDING,), Abandoned(parts), size=lambda: AT_ONCE),
         Stage("uncertain", KIND, (UNCERTAIN,), Uncertain(parts), workers=2),
         Stage(
             "push urgent",

@@ -10,14 +10,14 @@ from relay.core.errors import ApplianceError, InternalError, ServiceNowError
 from relay.core.exchange import FoundInput
 from relay.core.jobs import Job
 from relay.core.policy_values import Allowed
-from relay.core.queue import LOOK_AGAIN, after_crash, after_look
-from relay.core.record import Failure
+from relay.core.queue import LOOK_AGAIN, after_crash, after_look, may_be
+from relay.core.record import Failure, Record
 from relay.core.retry import Backoff
 from relay.jobs.ledger import Move
 from relay.pipeline.judge import judge
 from relay.pipeline.parts import Parts
 from relay.pipeline.render import Asked, store_answer
-from relay.pipeline.rows import ATTACHED, rows
+from relay.pipeline.rows import ATTACHED, NOT_UNDER_WAY, rows
 
 log = structlog.get_logger("relay.push")
 
@@ -34,10 +34,10 @@ async def look(parts: Parts, ids: Sequence[str]) -> dict[str, FoundInput]:
     """
     found = await parts.queue.find(ids)
     for answer in found.values():
-        if parts.learned.user and answer.created_by and answer.created_by != parts.learned.user:
-            await stand_guard(parts, f"{answer.created_by} answered the output {answer.output_sys_id}")
-        else:
+        if may_be(parts.learned.user, answer.created_by):
             parts.learned.sight = True
+        else:
+            await stand_guard(parts, f"{answer.created_by} answered the output {answer.output_sys_id}")
     return found
 
 
@@ -47,6 +47,13 @@ async def stand_guard(parts: Parts, detail: str) -> None:
     parts.conditions.fail(GUARD, error)
     if parts.holds.get("guard") is None:
         await parts.holds.set("guard", author="relay", reason=error.text)
+
+
+async def guard_against(parts: Parts, claimed: Sequence[Record]) -> None:
+    """Raise the guard when another user claimed one of these rows of our agent."""
+    foreign = {row["sys_updated_by"] for row in claimed if not may_be(parts.learned.user, row["sys_updated_by"])}
+    if foreign:
+        await stand_guard(parts, f"rows of our agent were claimed by {', '.join(sorted(foreign))}")
 
 
 class Verify:
@@ -59,8 +66,10 @@ class Verify:
         """Ask for the answers of these jobs."""
         parts = self._parts
         now = parts.clock.wall()
+        # Without sight, look as well for an answer that must be there: finding it is what gives sight.
+        sure = [parts.learned.delivered] if parts.learned.delivered and not parts.learned.sight else []
         try:
-            found = await look(parts, [job.id for job in jobs])
+            found = await look(parts, [*(job.id for job in jobs), *sure])
         except ServiceNowError as error:
             moves = []
             for job in jobs:
@@ -77,10 +86,25 @@ class Verify:
         looks = job.data.get("looks", 0) + 1
         event = after_look(found=answer is not None, kept=bool(learned.kept), looks=looks, sight=learned.sight)
         if answer is not None:
-            return Move(job, event, data={"input": answer.sys_id, "looks": None, "tries": None, "inserting": None})
+            return Move(job, event, data={"input": answer.sys_id, "looks": None, "tries": None, **NOT_UNDER_WAY})
         if event == "absent":
-            return Move(job, event, data={"looks": None, "inserting": None})
+            return Move(job, event, data={"looks": None, **NOT_UNDER_WAY})
         return Move(job, event, data={"looks": looks}, fields={"not_before": now + LOOK_AGAIN})
+
+
+class Abandoned:
+    """Handles FORWARDING: calls whose handling ended without a decision, by a fault of ours or a full disk.
+
+    The runner leaves out what is being handled, so that no call that is under way comes here.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def __call__(self, jobs: Sequence[Job]) -> None:
+        """Nobody knows what became of these calls."""
+        log.error("forward.abandoned", jobs=[job.id for job in jobs])
+        await self._parts.ledger.apply([Move(job, "found at start") for job in jobs])
 
 
 class Uncertain:

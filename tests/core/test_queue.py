@@ -16,6 +16,7 @@ from relay.core.queue import (
     after_unknown,
     at_start,
     expired,
+    may_be,
     verify_after,
 )
 from relay.core.record import Record
@@ -123,3 +124,17 @@ def test_absent_means_something_only_to_who_can_see(found: bool, kept: bool, loo
 def test_a_record_expires_by_its_kind(age: float, safe: bool) -> None:
     """Unsafe work has its own limit, and a record exactly that old is not too old."""
     assert expired(age, safe=safe, unsafe_limit=120.0, safe_limit=3600.0) == (age > (3600.0 if safe else 120.0))
+
+
+def test_at_start_a_call_that_may_have_been_made_is_not_forgotten_for_a_hidden_row() -> None:
+    """A row that cannot be seen may come back, so a job that may have called keeps its memory."""
+    assert begin("UNCERTAIN", None) is None
+    assert begin("UNCERTAIN", row("processed")) == "taken"
+
+
+@pytest.mark.parametrize("name", ["svc.relay", "SVC.Relay", ""])
+def test_a_user_is_the_same_in_any_case(name: str) -> None:
+    """ServiceNow lets a user log in in any case, and shows the name as it is stored."""
+    assert may_be("svc.relay", name)
+    assert may_be("", name)
+    assert not may_be("svc.other", name) or not name

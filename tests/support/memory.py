@@ -222,11 +222,12 @@ class MemoryAudit:
 
     def __init__(self) -> None:
         self.lines: list[dict[str, Json]] = []
-        self.error: BaseException | None = None
+        self.fail: Callable[[str], BaseException | None] = lambda _name: None
 
     async def append(self, entries: Iterable[Mapping[str, Json]]) -> None:
-        if self.error is not None:
-            raise self.error
+        error = self.fail("append")
+        if error is not None:
+            raise error
         known = {(line["event"], line["job"], line["attempt"]) for line in self.lines}
         for entry in entries:
             key = (entry["event"], entry["job"], entry["attempt"])

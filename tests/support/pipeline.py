@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
+from relay.core.errors import StorageError
 from relay.core.jobs import Job
 from relay.core.queue import QUEUE
 from relay.jobs.beats import Beats
@@ -52,6 +53,8 @@ class World:
         self.user = USER
         self.room = True
         self.concurrent: Mapping[str, int] = {"default": 8, "second": 8}
+        self.jumped = 0.0
+        self.queue.server_now = lambda: clock.wall() - self.jumped
         self.appliances.before = self._audited
 
     def _audited(self, request: Any) -> None:
@@ -59,6 +62,33 @@ class World:
         known = self.store.jobs[job].job
         assert known.state == "FORWARDING", "a call before FORWARDING is on disk"
         assert self.audit.has("intent", job, known.attempts), "a call without its intent in the log"
+
+    def spoil_disk(self, name: str, number: int) -> None:
+        """The next operations of this name find a full disk; `append` is the audit log's."""
+        left = [number]
+        before = self.store.fail
+
+        def fail(asked: str) -> BaseException | None:
+            if asked == name and left[0]:
+                left[0] -= 1
+                return StorageError(5007 if name == "append" else 5004, name)
+            return before(asked)
+
+        self.store.fail = self.audit.fail = fail
+
+    def jump(self, seconds: float) -> None:
+        """This machine's clock jumps, ServiceNow's does not."""
+        self.clock.jump(seconds)
+        self.jumped += seconds
+
+    def mend(self) -> None:
+        """All faults stop."""
+        self.queue.faults.clear()
+        self.appliances.faults.clear()
+        self.queue.hidden.clear()
+        self.queue.down = False
+        self.appliances.down.clear()
+        self.store.fail = self.audit.fail = lambda _name: None
 
     def limit(self, **numbers: Any) -> None:
         """Change limits."""

@@ -59,7 +59,7 @@ class FakeQueue:
     def output(self, number: int, **fields: str) -> str:
         """Write an output; returns its sys_id."""
         one = sys_id(number)
-        when = datetime.fromtimestamp(self.clock.wall(), UTC).strftime("%Y-%m-%d %H:%M:%S")
+        when = self._date()
         self.rows[one] = {
             "sys_id": one,
             "agent": AGENT,
@@ -97,7 +97,10 @@ class FakeQueue:
         row = self.rows[one]
         if any(row.get(name) != value for name, value in fields.items()):
             row |= {**fields, "sys_updated_by": by}
-            row["sys_updated_on"] = datetime.fromtimestamp(self.clock.wall(), UTC).strftime("%Y-%m-%d %H:%M:%S")
+            row["sys_updated_on"] = self._date()
+
+    def _date(self) -> str:
+        return datetime.fromtimestamp(self.server_now() or 0.0, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
     def _add_input(self, answer: NewInput, state: str, response_to: str, payload: str) -> str:
         self.made += 1
@@ -322,6 +325,7 @@ class FakeAppliances:
     under_way: int = 0
     most: int = 0
     body: bytes = b"done"
+    large: set[str] = field(default_factory=set)
     before: Callable[[ApplianceRequest], None] = lambda _request: None
     gates: dict[str, asyncio.Event] = field(default_factory=dict)
 
@@ -350,7 +354,8 @@ class FakeAppliances:
                 self.order.append(job)
             if error is not None:
                 raise error()
-            return Reply(200, (("Content-Type", "text/xml"),), b"%s %s" % (job.encode(), self.body))
+            body = b"x" * 600_000 if job in self.large else self.body
+            return Reply(200, (("Content-Type", "text/xml"),), b"%s %s" % (job.encode(), body))
         finally:
             self.under_way -= 1
 

@@ -100,10 +100,9 @@ class Account:
         now = self._clock.monotonic()
         if now - token.issued < FRESH or self._wait(now):
             return None
-        if token is self._token:
-            self._token = None
         try:
-            return await self.token()
+            # The old one stays until there is a new one: it may well be good.
+            return await (asyncio.shield(self._renew()) if token is self._token else self.token())
         except ApplianceError:
             return None
 

@@ -29,8 +29,8 @@ from relay.host.secrets import SecretReader
 
 log = structlog.get_logger("relay.appliance")
 
-PATIENCE = 1.0
-"""Seconds that `admit` waits at most: the caller has other work."""
+PATIENCE = 1.1
+"""Seconds that `admit` waits at most, since the caller has other work: the window of a second and one slot of it."""
 
 OPEN_PATHS = frozenset({"/check_health"})
 """What the appliance answers to everybody: no token goes there, so that it works with an account that is locked."""

@@ -126,7 +126,8 @@ class Wire(asyncio.Protocol):
         self._closed = True
         self.error = self.error or ConnectionAbortedError("closed by the relay")
         self.buffer.clear()
-        self.transport.close()
+        if not self.transport.is_closing():  # Python 3.11.2: a second close() leaves a TLS transport that cannot abort
+            self.transport.close()
         self.transport.abort()
         self._readable.set()
         self._writable.set()

@@ -63,7 +63,8 @@ def test_control_characters_pass_nowhere(text: str, bad: str, at: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "digits", ["\uff11\uff12", "\u0661٢", "१२", "²", "Ⅻ", "+5", "05", "-0", " 5", "5 ", "5.0", "5e1", "0x5", "", "-"]
+    "digits",
+    ["\uff11\uff12", "\u0661٢", "१२", "²", "Ⅻ", "1\u0662", "+5", "05", "-0", " 5", "5 ", "5.0", "5e1", "0x5", "", "-"],
 )
 def test_an_integer_has_one_form(digits: str) -> None:
     """Look-alike digits, signs, blanks, leading zeros and other notations are no integer."""

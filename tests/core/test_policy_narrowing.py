@@ -284,6 +284,18 @@ def test_defaults() -> None:
     assert isinstance(Policy((SUPPORT,), (narrowed,), EVERYTHING).decide(TypedCall("session-key")), Denied)
 
 
+def test_a_pattern_is_added() -> None:
+    """A site's pattern holds together with the built-in one and never replaces it."""
+    narrowed, problems = narrow(
+        BY_NAME["session-key"], OperationSpec(arguments={"queue_id": ArgumentSpec(pattern="[a-z]+")})
+    )
+    assert problems == ()
+    by = Policy((SUPPORT,), (narrowed,), EVERYTHING)
+    assert isinstance(by.decide(TypedCall("session-key", {"queue_id": "general"})), Allowed)
+    for value in ("team:5", "anything"):
+        assert isinstance(by.decide(TypedCall("session-key", {"queue_id": value})), Denied)
+
+
 def test_what_is_not_well_defined() -> None:
     """A narrowing is judged by the same rules as an operation of the site's own."""
     assert [problem.path for problem in problems_of("health", OperationSpec(per_minute=0))] == [("per_minute",)]

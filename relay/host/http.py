@@ -114,7 +114,8 @@ class HttpClient:
                     self.drop_cookies()
             headers = _pairs(response)
             if len(headers) > MAX_HEADERS:
-                raise HttpFault("broken", f"more than {MAX_HEADERS} header lines", maybe_sent=True, status=response.status_code)
+                detail = f"more than {MAX_HEADERS} header lines"
+                raise HttpFault("broken", detail, maybe_sent=True, status=response.status_code)
             body = await self._read(request, response)
             clean = self._keep_alive
         except FOREIGN as error:

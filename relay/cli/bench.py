@@ -254,9 +254,9 @@ def _print(throughput: Sequence[Throughput], added: Sequence[Added], rest: Rest)
         ],
     )
     data("")
-    headers = ("single records, poll every", "to ServiceNow", "p50 s", "p99 s")
+    singles = ("single records, poll every", "to ServiceNow", "p50 s", "p99 s")
     print_table(
-        headers, [(f"{row.poll} s", f"{row.latency * 1000:.0f} ms", f"{row.p50}", f"{row.p99}") for row in added]
+        singles, [(f"{row.poll} s", f"{row.latency * 1000:.0f} ms", f"{row.p50}", f"{row.p99}") for row in added]
     )
     data("")
     facts: Mapping[str, str] = {

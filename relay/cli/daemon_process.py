@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,10 +18,11 @@ GRACE = 60.0
 
 
 class DaemonProcess:
-    """`bseries-relay run` with a configuration, its log in a file beside it."""
+    """`bseries-relay run` with a configuration, its log in a file beside it. `environ` is added to its environment."""
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path, environ: Mapping[str, str] | None = None) -> None:
         self._config = config
+        self._environ = environ or {}
         self.log = config.with_name("daemon.log")
         self._process: asyncio.subprocess.Process | None = None
 
@@ -46,7 +48,7 @@ class DaemonProcess:
 
     async def start(self) -> None:
         """Start it, after the end of an earlier one."""
-        environ = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        environ = {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | dict(self._environ)
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "relay", "run", "--config", self._config, stdout=log, stderr=log, env=environ

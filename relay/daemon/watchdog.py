@@ -13,7 +13,7 @@ from relay.host.systemd import watchdog_interval
 
 log = structlog.get_logger("relay.daemon")
 
-UNWATCHED = 10.0
+UNWATCHED = 2.0
 """Seconds between two statuses when nobody watches."""
 
 

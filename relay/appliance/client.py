@@ -127,7 +127,7 @@ class Appliance:
         finally:
             self._lanes.put_nowait(lane)
         self._check_type(request, response)
-        return Reply(response.status, response.headers, response.body)
+        return _reply(response)
 
     async def aclose(self) -> None:
         """End everything under way."""
@@ -179,7 +179,7 @@ class Appliance:
                 raise self._held(fault.headers) from None
             raise translate(fault, name=self._name) from None
         if response.status == 429:  # noqa: PLR2004 - too many requests
-            raise self._held(response.headers)
+            raise self._held(response.headers, _reply(response))
         log.debug("appliance.call", appliance=self._name, operation=request.operation, status=response.status)
         return response
 
@@ -203,13 +203,13 @@ class Appliance:
             )
         return response
 
-    def _held(self, headers: Pairs) -> ApplianceError:
+    def _held(self, headers: Pairs, reply: Reply | None = None) -> ApplianceError:
         now = self._clock.monotonic()
         pause = limits.retry_after(find_header(headers, "retry-after"), self._clock.wall())
         self._usage = limits.hold(self._usage, now, pause)
         after = max(0.0, self._usage.held_until - now)
         log.warning("appliance.limited", appliance=self._name, seconds=round(after, 1))
-        return ApplianceError(3007, f"{self._name}: HTTP 429", maybe_sent=False, after=after)
+        return ApplianceError(3007, f"{self._name}: HTTP 429", maybe_sent=False, after=after, reply=reply)
 
     async def _unauthorized(
         self, lane: HttpClient, request: ApplianceRequest, response: HttpResponse, token: Token
@@ -226,7 +226,7 @@ class Appliance:
         """
         if _refuses_token(response) and not _is_configuration(request):
             self._account.rejected(token)
-            raise ApplianceError(3005, f"{self._name}: the token was refused", maybe_sent=False)
+            raise ApplianceError(3005, f"{self._name}: the token was refused", maybe_sent=False, reply=_reply(response))
         another = await self._account.replace(token)
         if another is None:
             return response
@@ -278,6 +278,10 @@ class Appliance:
 
 def _is_configuration(request: ApplianceRequest) -> bool:
     return request.path == CONFIGURATION or request.path.startswith(CONFIGURATION + "/")
+
+
+def _reply(response: HttpResponse) -> Reply:
+    return Reply(response.status, response.headers, response.body)
 
 
 def _refuses_token(response: HttpResponse) -> bool:

@@ -11,9 +11,7 @@ from relay.core.retry import Backoff
 
 BETWEEN_TRIES = Backoff(first=0.5, longest=5.0)
 """Waits between tries of a call that surely was not executed."""
-OWN_LIMITS = frozenset({3007, 3011})
-"""Said by the relay's own account keeping (no reply came with it), waiting is no failure: only the record's age ends
-it."""
+_LIMITS = frozenset({3007, 3011})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +50,16 @@ def after_not_executed(
 
     """
     wait = BETWEEN_TRIES.delay(tries, jitter, error.after)
-    if error.number in OWN_LIMITS and error.reply is None:
+    if is_own_pace(error):
         return Wait(wait)
     if not error.retryable or trying_for + wait > retry_for:
         return GiveUp()
     return Wait(wait)
+
+
+def is_own_pace(error: ApplianceError) -> bool:
+    """Whether the relay's own account keeping said it: then waiting is no failure, and only the record's age ends it."""
+    return error.number in _LIMITS and error.reply is None
 
 
 def trying_since(data: Mapping[str, Json], now: float) -> float:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import structlog
 
 from relay.core.errors import ApplianceError, InternalError, RelayError, StorageError, WorkError
-from relay.core.forwarding import GiveUp, after_not_executed, age_of, trying_since
+from relay.core.forwarding import GiveUp, after_not_executed, age_of, is_own_pace, trying_since
 from relay.core.instant import epoch
 from relay.core.jobs import Job, Json
 from relay.core.policy_values import Allowed
@@ -35,8 +35,8 @@ HELD = 30.0
 """Seconds until work is looked at again that a hold stops."""
 DOWN = 1.0
 """Seconds that other calls wait after one met an appliance that cannot be called at all."""
-PACED = 3007
-"""Without a reply: the relay's own pace, which is as it should be."""
+BUDGET = 3011
+"""An hour's calls are used up: that an administrator should know, unlike the pace of a second."""
 DISK = Backoff(first=0.5, longest=10.0)
 """Waits until what became of a call is stored again that the disk did not take."""
 CANNOT_BE_CALLED = frozenset({3001, 3002, 3005, 3006, 3014})
@@ -253,11 +253,12 @@ class Caller:
             return
         event = "not executed" if began else "put off"
         fields = {"not_before": now + verdict.seconds}
-        await parts.ledger.step(Move(call.job, event, data={"tries": tries, "trying_since": since}, fields=fields))
+        tried = {} if is_own_pace(error) else {"tries": tries, "trying_since": since}
+        await parts.ledger.step(Move(call.job, event, data=tried, fields=fields))
 
     def _note(self, appliance: str, error: ApplianceError) -> None:
         """Let other calls to this appliance wait a moment instead of each finding out by itself."""
-        if error.number == PACED and error.reply is None:
+        if is_own_pace(error) and error.number != BUDGET:
             return
         self._parts.conditions.fail(f"appliance {appliance}", error)
         known = self._down.get(appliance)

@@ -58,7 +58,7 @@ def after_not_executed(
 
 
 def is_own_pace(error: ApplianceError) -> bool:
-    """Whether the relay's own account keeping said it: then waiting is no failure, and only the record's age ends it."""
+    """Whether the relay's own account keeping said it: waiting is no failure then, only the record's age ends it."""
     return error.number in _LIMITS and error.reply is None
 
 

@@ -136,7 +136,8 @@ async def _carry(box: Sandbox, daemon: DaemonProcess, jobs: Sequence[Job], until
 
 def _progress() -> Progress:
     from rich.console import Console  # noqa: PLC0415  # `--help` stays light
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress  # noqa: PLC0415  # as above
+    from rich.progress import TextColumn, TimeElapsedColumn  # noqa: PLC0415  # as above
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     plain = bool(os.environ.get("NO_COLOR"))

@@ -33,66 +33,69 @@ def stages(parts: Parts, concurrent: Mapping[str, int], room: Callable[[], bool]
     """
     load = Load()
     parts.ledger.listen(load.hear)
-    claim, forward, push = Claim(parts), Forward(parts), Push(parts)
+    return [
+        *_claims(parts, load, room),
+        *_forwards(parts, concurrent),
+        Stage("abandoned", KIND, (FORWARDING,), Abandoned(parts), size=lambda: AT_ONCE),
+        Stage("uncertain", KIND, (UNCERTAIN,), Uncertain(parts), workers=2),
+        *_pushes(parts, load),
+        Stage("verify", KIND, (VERIFYING,), Verify(parts), size=lambda: AT_ONCE),
+        Stage("close", KIND, (INSERTED,), Close(parts), size=lambda: AT_ONCE, linger=lambda: LAZY, drains=True),
+    ]
+
+
+def _claims(parts: Parts, load: Load, room: Callable[[], bool]) -> list[Stage]:
+    """What the relay answers by itself is claimed also while work is held; urgent records never wait for a batch."""
+    claim = Claim(parts)
+    urgent_size, standard_size = _sizes(parts, load)
 
     def may_claim() -> bool:
         return parts.holds.work and room()
 
-    def urgent_size() -> int:
-        return parts.queue.batch_size(urgent=not load.busy(urgent=True))
-
-    def standard_size() -> int:
-        return parts.queue.batch_size(urgent=False)
-
-    def urgent_fill() -> float:
-        return load.fill(urgent=True)
-
-    def standard_fill() -> float:
-        return load.fill(urgent=False)
-
-    def own(job: Job) -> bool:
-        return job.lane == LOCAL
-
     def urgent(job: Job) -> bool:
-        return is_urgent(job) and not own(job)
+        return is_urgent(job) and job.lane != LOCAL
 
     def standard(job: Job) -> bool:
-        return not is_urgent(job) and not own(job)
+        return not is_urgent(job) and job.lane != LOCAL
 
-    lanes = [
-        Stage(f"forward {name}", KIND, (CLAIMED,), forward, lane=name, workers=number, open=lambda: parts.holds.work)
-        for name, number in concurrent.items()
-    ]
     return [
         Stage("claim own", KIND, (SEEN,), claim, lane=LOCAL, size=urgent_size),
         Stage("claim urgent", KIND, (SEEN,), claim, accepts=urgent, open=may_claim, size=urgent_size),
         Stage("claim", KIND, (SEEN,), claim, accepts=standard, open=may_claim, size=standard_size, workers=2),
-        Stage("answer own", KIND, (CLAIMED,), forward, lane=LOCAL, workers=LOCAL_WORKERS),
-        *lanes,
-        Stage("abandoned", KIND, (FORWARDING,), Abandoned(parts), size=lambda: AT_ONCE),
-        Stage("uncertain", KIND, (UNCERTAIN,), Uncertain(parts), workers=2),
-        Stage(
-            "push urgent",
-            KIND,
-            (ANSWERED,),
-            push,
-            accepts=is_urgent,
-            size=urgent_size,
-            workers=2,
-            linger=urgent_fill,
-            drains=True,
-        ),
-        Stage(
-            "push",
-            KIND,
-            (ANSWERED,),
-            push,
-            accepts=lambda job: not is_urgent(job),
-            size=standard_size,
-            workers=2,
-            linger=standard_fill,
-            drains=True,
-        ),
-        Stage("verify", KIND, (VERIFYING,), Verify(parts), size=lambda: AT_ONCE),
-        Stage("close", KIND, (INSERTED,), Close(parts), size=lambda: AT_ONCE, linger=lambda: LAZY, drains=True),
     ]
+
+
+def _forwards(parts: Parts, concurrent: Mapping[str, int]) -> list[Stage]:
+    """A stage for each appliance, so that none waits for another."""
+    forward = Forward(parts)
+    lanes = [
+        Stage(f"forward {name}", KIND, (CLAIMED,), forward, lane=name, workers=number, open=lambda: parts.holds.work)
+        for name, number in concurrent.items()
+    ]
+    return [Stage("answer own", KIND, (CLAIMED,), forward, lane=LOCAL, workers=LOCAL_WORKERS), *lanes]
+
+
+def _pushes(parts: Parts, load: Load) -> list[Stage]:
+    """Answers go home also while the relay stops."""
+    push = Push(parts)
+    urgent_size, standard_size = _sizes(parts, load)
+
+    def made(name: str, accepts: Callable[[Job], bool], size: Callable[[], int], fill: Callable[[], float]) -> Stage:
+        return Stage(name, KIND, (ANSWERED,), push, accepts=accepts, size=size, workers=2, linger=fill, drains=True)
+
+    return [
+        made("push urgent", is_urgent, urgent_size, lambda: load.fill(urgent=True)),
+        made("push", lambda job: not is_urgent(job), standard_size, lambda: load.fill(urgent=False)),
+    ]
+
+
+def _sizes(parts: Parts, load: Load) -> tuple[Callable[[], int], Callable[[], int]]:
+    """How many urgent, and how many other records share a request right now."""
+
+    def urgent() -> int:
+        return parts.queue.batch_size(urgent=not load.busy(urgent=True))
+
+    def standard() -> int:
+        return parts.queue.batch_size(urgent=False)
+
+    return urgent, standard

@@ -1,0 +1,138 @@
+"""The daemon, killed by its own hand at a named step: `python -m support.killer PLAN run --config FILE`.
+
+PLAN is JSON: `step` names one of `STEPS` (absent: nothing kills), `side` is `before` or `after`, `number` is which time.
+Two waits that are no setting are shortened: ten seconds between two looks for a missing answer, and two seconds that
+closing waits for company.
+
+Why from outside: the product has no hook for this, its classes are wrapped here before it starts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+from relay.appliance.fleet import Fleet
+from relay.audit.log import AuditLog
+from relay.cli.main import main
+from relay.core.jobs import Change
+from relay.pipeline import stages, verify
+from relay.pipeline.parts import KEPT
+from relay.servicenow import attachments, push
+from relay.servicenow.pull import Pull
+from relay.storage.sqlite import SqliteStore
+
+Wants = Callable[..., bool]
+
+
+def _move(before: str, after: str) -> Wants:
+    def wants(_: object, changes: Sequence[Change]) -> bool:
+        return any((one.before.state, one.after.state) == (before, after) for one in changes)
+
+    return wants
+
+
+def _mark(name: str) -> Wants:
+    def wants(_: object, changes: Sequence[Change]) -> bool:
+        return any(one.after.data.get(name) and not one.before.data.get(name) for one in changes)
+
+    return wants
+
+
+def _line(event: str) -> Wants:
+    def wants(_: object, entries: Sequence[dict[str, Any]]) -> bool:
+        return any(entry["event"] == event for entry in entries)
+
+    return wants
+
+
+def _fact(fact: str) -> Wants:
+    def wants(_: object, name: str, value: object) -> bool:
+        return name == fact and value is not None
+
+    return wants
+
+
+def _some(_: object, things: Sequence[object], *__: object, **___: object) -> bool:
+    return bool(things)
+
+
+def _any(*_: object, **__: object) -> bool:
+    return True
+
+
+STEPS: Final[dict[str, tuple[Any, str, Wants]]] = {
+    "poll": (Pull, "poll", _any),
+    "seen": (SqliteStore, "add", _some),
+    "claim": (Pull, "claim", _some),
+    "claimed": (SqliteStore, "change", _move("SEEN", "CLAIMED")),
+    "refused": (SqliteStore, "change", _move("CLAIMED", "ANSWERED")),
+    "admitted": (Fleet, "admit", _any),
+    "intent": (AuditLog, "append", _line("intent")),
+    "sending": (SqliteStore, "change", _move("CLAIMED", "FORWARDING")),
+    "called": (Fleet, "call", _any),
+    "responded": (SqliteStore, "change", _move("FORWARDING", "ANSWERED")),
+    "outcome": (AuditLog, "append", _line("outcome")),
+    "marked": (SqliteStore, "change", _mark("inserting")),
+    "insert": (push.Push, "insert", _some),
+    "learned": (SqliteStore, "set_fact", _fact(KEPT)),
+    "inserted": (SqliteStore, "change", _move("ANSWERED", "INSERTED")),
+    "begin large": (push.Push, "begin_large", _any),
+    "part stored": (SqliteStore, "change", _mark("part")),
+    "upload": (attachments, "upload", _any),
+    "finish large": (push.Push, "finish_large", _any),
+    "delivered": (AuditLog, "append", _line("delivered")),
+    "close": (push.Push, "close", _some),
+    "closed": (SqliteStore, "change", _move("INSERTED", "CLOSED")),
+    # of the life after a crash
+    "crashed call": (SqliteStore, "change", _move("FORWARDING", "UNCERTAIN")),
+    "repeated": (SqliteStore, "change", _move("UNCERTAIN", "CLAIMED")),
+    "unknown answered": (SqliteStore, "change", _move("UNCERTAIN", "ANSWERED")),
+    "crashed insert": (SqliteStore, "change", _move("ANSWERED", "VERIFYING")),
+    "find": (Pull, "find", _some),
+    "found": (SqliteStore, "change", _move("VERIFYING", "INSERTED")),
+    "absent": (SqliteStore, "change", _move("VERIFYING", "ANSWERED")),
+    "claimed at start": (SqliteStore, "change", _move("SEEN", "CLAIMED")),
+}
+"""A step: whose function does it, and which of its calls are that step."""
+
+
+def arm(step: str, side: str, number: int) -> None:
+    """Let this process die before or after the given occurrence of a step."""
+    owner, name, wants = STEPS[step]
+    original: Callable[..., Awaitable[Any]] = getattr(owner, name)
+    left = number
+
+    async def deadly(*given: Any, **named: Any) -> Any:
+        nonlocal left
+        if not wants(*given, **named):
+            return await original(*given, **named)
+        left -= 1
+        if left == 0 and side == "before":
+            die(f"before {step}")
+        doing = left == 0
+        result = await original(*given, **named)
+        if doing:
+            die(f"after {step}")
+        return result
+
+    setattr(owner, name, deadly)
+
+
+def die(where: str) -> None:
+    """End as by a crash."""
+    os.write(2, f"killed {where}\n".encode())
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    plan = json.loads(sys.argv.pop(1))
+    for owner, name in ((verify, "LOOK_AGAIN"), (stages, "LAZY")):
+        setattr(owner, name, 0.3)
+    if "step" in plan:
+        arm(plan["step"], plan["side"], plan["number"])
+    main(prog_name="bseries-relay")

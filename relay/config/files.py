@@ -21,11 +21,16 @@ def name_of(path: Path) -> str:
     return printable(os.fsencode(path).decode("utf-8", "backslashreplace"))
 
 
+def is_drop_in(name: str) -> bool:
+    """Whether a file of this name in `conf.d` is part of the configuration."""
+    return name.endswith(".yaml") and not name.startswith(".")
+
+
 def documents(main: Path) -> list[Document]:
     """The main file's document, then those of `conf.d/*.yaml` beside it, in byte order of their names."""
     folder = main.parent / DROP_INS
     try:
-        found = [path for path in folder.iterdir() if path.name.endswith(".yaml") and not path.name.startswith(".")]
+        found = [path for path in folder.iterdir() if is_drop_in(path.name)]
         open_folder = [_unsafe(folder)] if folder.stat().st_mode & WRITABLE_BY_OTHERS else []
     except FileNotFoundError:
         return [_document(main)]

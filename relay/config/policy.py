@@ -21,6 +21,10 @@ Integer = Annotated[int, Whole(-MAX_INTEGER, MAX_INTEGER)]
 Line = Annotated[str, Text("a line of text", example="Vault activity for the weekly review", longest=500)]
 
 
+MAX_ALLOWED = 1000
+"""Entries of `policy.allow`: many times all operations there are; each is compared with every name."""
+
+
 class DefaultAt(Leaf):
     """The value of an argument that the call does not bring: text or a whole number."""
 
@@ -157,7 +161,10 @@ class PolicySettings(Section):
     """What may pass. Deny by default: an empty policy lets nothing through."""
 
     allow: tuple[Allowed, ...] = Field(
-        default=(), examples=[["session-integration"]], description="Names of operations and of groups of operations."
+        max_length=MAX_ALLOWED,
+        default=(),
+        examples=[["session-integration"]],
+        description="Names of operations and of groups of operations.",
     )
     operations: Mapping[OperationName, OperationSettings] = Field(
         default={},

@@ -17,6 +17,7 @@ MOST_SHOWN = 500
 """A file can hold hundreds of thousands of mistakes; nobody reads more than this."""
 
 _WIDEST = 160
+_LONGEST_LINE = 4000
 _SECRET_KEYS = frozenset({"password", "client_secret", "client_key", "key", "event_token"})
 _SECRET_LIKE = re.compile(r"pass|pwd|secr|token|key|cred|auth", re.IGNORECASE)
 _NO_SECRETS = frozenset({"credential", "client_id", "key_id"})
@@ -131,8 +132,10 @@ class Source:
         return mark if mark.line <= last else Mark(mark.file, last, len(self.lines[-1]) + 1)
 
     def excerpt(self, line: int, column: int) -> str:
-        """The line, and beneath it a caret at the column (both from 1)."""
+        """The line, and beneath it a caret at the column (both from 1); nothing of a line that nobody wrote by hand."""
         text, caret = self._line(line), column - 1
+        if len(text) > _LONGEST_LINE:
+            return ""
         spans = sorted(self._masks.get(line, [])) if self._known else self._guessed(line)
         spans += [found.span() for found in _USER_INFO.finditer(text)]
         spans += [found.span() for found in _COMMENT.finditer(text) if _SECRET_LIKE.search(found[0])]
@@ -165,9 +168,8 @@ def _is_secret_like(key: str) -> bool:
         return False
     if _SECRET_LIKE.search(key):
         return True
-    if len(key) > _LONGEST_MISSPELLING:
-        return False
-    return bool(difflib.get_close_matches(key.lower(), _SECRET_KEYS, n=1, cutoff=0.75))
+    start = key[:_LONGEST_MISSPELLING].lower()
+    return bool(difflib.get_close_matches(start, _SECRET_KEYS, n=1, cutoff=0.75))
 
 
 def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:

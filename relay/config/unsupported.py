@@ -35,7 +35,6 @@ PARTS: tuple[Part, ...] = (
         lambda it: it.listener is not None and any(it.approvals_of(name).mode != "off" for name in it.appliances),
         "requests for approval are not handled",
     ),
-    Part(("metrics",), lambda it: it.metrics is not None, "no metrics are served"),
     Part(("audit", "anchor"), lambda it: it.audit.anchor is not None, "no checkpoint is written to ServiceNow"),
     Part(
         ("servicenow", "auth", "oauth_jwt"),

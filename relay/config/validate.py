@@ -27,6 +27,7 @@ _SHAPES = {
     "dict_type": "write a map of names, not a single value or a list",
     "tuple_type": "write a list, like [first, second]",
     "too_short": "at least one is needed",
+    "too_long": "these are too many",
 }
 
 

@@ -121,3 +121,11 @@ def test_a_member_of_a_family_can_be_narrowed(tmp_path: Path) -> None:
     text = SMALLEST + "policy: {operations: {session-key: {arguments: {'session.custom.*': {max_length: 10}}}}}\n"
     lines = headlines(tmp_path, text)
     assert not any("BSR-1006" in line for line in lines)
+
+
+def test_an_endless_list_of_names_is_refused(tmp_path: Path) -> None:
+    """Each name is compared with all others, so their number is bounded."""
+    text = SMALLEST + f"policy: {{allow: [{', '.join(['x'] * 1001)}]}}\n"
+    assert [line.partition(": ")[2] for line in headlines(tmp_path, text)] == [
+        "error[BSR-1006]: policy.allow: these are too many"
+    ]

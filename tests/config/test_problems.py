@@ -67,11 +67,13 @@ def test_a_reference_is_not_masked(tmp_path: Path) -> None:
 
 
 def test_long_lines_are_cut_around_the_caret() -> None:
-    """A line of a mebibyte is shown in the part that matters."""
-    document = read("f", ("a: [" + "x, " * 5000 + "&y z]\n").encode())
+    """A long line is shown in the part that matters, and one that no person wrote not at all."""
+    document = read("f", ("a: [" + "x, " * 1000 + "&y z]\n").encode())
     line, caret = document.problems[0].excerpt.splitlines()
     assert len(line) < 200
     assert line[caret.index("^")] == "&"
+    document = read("f", ("a: [" + "x, " * 5000 + "&y z]\n").encode())
+    assert (document.problems[0].headline.startswith("f:1:15005: "), document.problems[0].excerpt) == (True, "")
 
 
 def test_tabs_and_control_characters_keep_their_place() -> None:
@@ -91,6 +93,12 @@ def test_lines_end_where_the_parser_ends_them(tmp_path: Path) -> None:
         (12, 1),
     ]
     assert problems(tmp_path, text)[2].excerpt == "    z: 3\n    ^"
+
+
+def test_a_mask_ends_where_the_secret_ends(tmp_path: Path) -> None:
+    """The line after a literal of several lines is shown as it is."""
+    found = problems(tmp_path, SMALLEST + "storage:\n  key: |\n    a\n    b\n  kay: 1\nfoo: 1\n")
+    assert found[-1].excerpt == "    foo: 1\n    ^"
 
 
 def test_dotted_paths() -> None:

@@ -26,7 +26,7 @@ from relay.core.errors import (
     WorkError,
 )
 
-HEAVY = ("httpx", "pydantic", "cryptography", "lxml", "rich", "yaml", "starlette", "uvicorn", "sqlite3")
+HEAVY = ("httpx", "pydantic", "cryptography", "lxml", "rich", "yaml", "starlette", "uvicorn")
 LOADED = """
 import sys
 from relay.cli.main import main

@@ -37,12 +37,22 @@ class Move:
 
 
 class Ledger:
-    """Moves jobs along their tables and tells a listener where they went."""
+    """Moves jobs along their tables and tells a listener where they went.
 
-    def __init__(self, store: Store, tables: Sequence[StateTable], clock: Clock) -> None:
+    `count` is called with each event that was stored and the job after it; a new job's event is its state.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        tables: Sequence[StateTable],
+        clock: Clock,
+        count: Callable[[str, Job], None] = lambda _event, _job: None,
+    ) -> None:
         self._store = store
         self._tables = {table.kind: table for table in tables}
         self._clock = clock
+        self._count = count
         self._listeners: list[Callable[[Job], None]] = []
 
     def listen(self, listener: Callable[[Job], None]) -> None:
@@ -56,6 +66,7 @@ class Ledger:
             if job is not None:
                 event = f"{job.kind}.{job.state.lower()}"
                 log.info(event, job=job.id, trace=trace_of(job.id), lane=job.lane)
+                self._count(job.state.lower(), job)
                 self._tell(job)
         return stored
 
@@ -113,6 +124,7 @@ class Ledger:
             attempt=change.after.attempts,
         )
         if stored:
+            self._count(move.event, change.after)
             self._tell(change.after)
 
     def _tell(self, job: Job) -> None:

@@ -21,6 +21,7 @@ from relay.jobs.conditions import Conditions
 from relay.jobs.ledger import Ledger, StaleJob
 from relay.jobs.ports import Clock, Store
 from relay.jobs.stage import Stage
+from relay.jobs.waits import Waits
 
 log = structlog.get_logger("relay.jobs")
 
@@ -55,6 +56,7 @@ class Runner:
         self._held: set[str] = set()
         self._moved: dict[str, Job] = {}
         self._rests: dict[str, tuple[int, float]] = {}
+        self._waits = Waits(clock)
         self._stopping = False
         ledger.listen(self._hear)
 
@@ -137,10 +139,12 @@ class Runner:
         passed_over = self._held | resting
         size = max(1, stage.size())
         limit = size + len(passed_over)
+        passed_over |= self._waits.not_over()
         while True:
             found = await self._store.due(stage.kind, stage.states, stage.lane, self._clock.wall(), limit)
             passed_over |= self._held
-            free = [job for job in found if job.id not in passed_over and stage.accepts(job)]
+            known = {job.id: job for job in (*found, *filter(stage.wants, self._waits.over()))}
+            free = [job for job in known.values() if job.id not in passed_over and stage.accepts(job)]
             if len(free) >= size or len(found) < limit:
                 break
             # Jobs of other stages fill what was asked for: those of this one may lie behind them.
@@ -202,6 +206,7 @@ class Runner:
 
     def _hear(self, job: Job) -> None:
         """A job was stored in a new state: by a handling that still holds it, or by somebody else."""
+        self._waits.hear(job)
         if job.id in self._held:
             self._moved[job.id] = job
         else:

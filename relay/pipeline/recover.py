@@ -16,7 +16,7 @@ import structlog
 from relay.core.errors import RelayError, ServiceNowError, StorageError
 from relay.core.instant import epoch
 from relay.core.jobs import Job, NewJob
-from relay.core.queue import ANSWERED, CLAIMED, FORWARDING, ORPHAN_AGE, SEEN, UNCERTAIN, VERIFYING, at_start
+from relay.core.queue import ANSWERED, CLAIMED, CLOSED, FORWARDING, ORPHAN_AGE, SEEN, UNCERTAIN, VERIFYING, at_start
 from relay.core.record import Record
 from relay.core.retry import LONGEST, Backoff
 from relay.jobs.beats import Beats
@@ -101,12 +101,16 @@ class Recover:
     # -- the store's own jobs ----------------------------------------------------------------------------------------
 
     async def _crashed(self) -> None:
-        """Calls and inserts that were under way when the relay stopped."""
+        """Calls and inserts that were under way, or just lost, when the relay stopped."""
         store, ledger = self._parts.store, self._parts.ledger
         calls = await store.select(KIND, [FORWARDING], ALL)
         inserts = [job for job in await store.select(KIND, [ANSWERED], ALL) if job.data.get("inserting")]
         not_before = self._parts.clock.wall() + self._parts.limits.settle
         moves = [Move(job, "found at start") for job in calls]
+        if not self._parts.learned.kept:
+            # How much of their wait is over, only the clock knew that may have been set meanwhile.
+            waiting = [job for job in await store.select(KIND, [VERIFYING], ALL) if not job.data.get("looks")]
+            moves += [Move(job, "put off", fields={"not_before": not_before}) for job in waiting]
         moves += [Move(job, "insert unknown", fields={"not_before": not_before}) for job in inserts]
         for chunk in _chunks(moves):
             await ledger.apply(chunk)
@@ -140,6 +144,8 @@ class Recover:
         parts = self._parts
         user = parts.learned.user
         event = at_start(job.state, record, agent=parts.limits.agent, user=user, answered=answered)
+        if event == "taken" and record is None and job.attempts:
+            return None  # the row may only be hidden, and a new job of it would begin to count its calls anew
         if event == "taken" and job.state == UNCERTAIN and not job.data.get("safe"):
             # Its call may have been made: should the row come back, it must not be made again.
             return Move(job, "taken for good", bodies={ROW: None})
@@ -164,19 +170,20 @@ class Recover:
         found = await parts.queue.processing(PAGE, [job.id for job in live])
         known = await parts.store.known([record.sys_id for record in found])
         now = parts.queue.now()
-        old = [record for record in found if record.sys_id not in known and self._is_old(record, now)]
-        if not old:
-            return 0
-        answers = await look(parts, [record.sys_id for record in old])
+        aged = [record for record in found if self._is_old(record, now)]
+        # A claim that was slow to arrive may have set a row back that was answered meanwhile.
+        done = [record.sys_id for record in aged if known.get(record.sys_id) in {CLOSED, "tombstone"}]
+        old = [record for record in aged if record.sys_id not in known]
+        answers = await look(parts, [record.sys_id for record in old]) if old else {}
         for record in old:
             log.warning("recover.orphan", job=record.sys_id, answered=record.sys_id in answers)
         await guard_against(parts, old)
-        done = [record.sys_id for record in old if record.sys_id in answers]
+        done += [record.sys_id for record in old if record.sys_id in answers]
         for result in await parts.queue.close(done) if done else ():
             if isinstance(result, RelayError):
                 log.warning("recover.close_failed", code=result.code)
         await parts.ledger.add([self._orphan(record) for record in old if record.sys_id not in answers])
-        return len(found)
+        return len(found) if old else 0
 
     @staticmethod
     def _is_old(record: Record, now: float | None) -> bool:

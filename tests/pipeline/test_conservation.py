@@ -1,4 +1,4 @@
-"""Conservation: whatever crashes and whatever the sides do, each record is answered once and no unsafe call is made twice.
+"""Conservation: whatever happens, each record is answered once and no unsafe call is made twice.
 
 Random interleavings of new records, time, kills at any operation, faults of both sides and rows set back by somebody;
 in the end the faults stop and everything must come to rest.
@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, Literal
+from typing import Any
 
 import structlog
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-
-from support.memory import Gate
+from support.memory import When
 from support.pipeline import Life, World, jobs_of
 from support.sides import USER
 from support.virtual import VirtualClock, VirtualLoop
@@ -36,19 +35,35 @@ PAYLOADS = {
     "attached": {"payload": "<see_attachment/>"},
     "undated": {"payload": "unsafe default", "sys_created_on": ""},
 }
-QUEUE_FAULTS = {
-    "poll": ["not sent", "busy", "foreign"],
-    "claim": ["late", "lost", "500", "500 after", "done", "not sent", "forbidden"],
-    "read": ["not sent"],
-    "find": ["not sent", "busy"],
-    "insert": ["late", "lost", "500", "500 after", "done", "not sent", "busy", "forbidden", "refused"],
-    "begin_large": ["late", "lost", "500 after", "done", "not sent", "refused"],
-    "finish_large": ["late", "lost", "500 after", "done", "not sent", "refused", "gone"],
-    "close": ["late", "lost", "500 after", "done", "not sent", "refused"],
-    "processing": ["not sent"],
-    "fetch_payload": ["not sent", "too large", "gone"],
-}
+INSERT_FAULTS = ["late", "lost", "500", "500 after", "done", "not sent", "forbidden", "refused"]
+LARGE_FAULTS = [
+    ("begin_large", "done"),
+    ("begin_large", "refused"),
+    ("finish_large", "late"),
+    ("finish_large", "done"),
+    ("finish_large", "refused"),
+    ("finish_large", "gone"),
+]
+OTHER_FAULTS = [
+    ("poll", "busy"),
+    ("poll", "foreign"),
+    ("claim", "late"),
+    ("claim", "lost"),
+    ("claim", "500 after"),
+    ("claim", "done"),
+    ("claim", "forbidden"),
+    ("read", "not sent"),
+    ("find", "not sent"),
+    ("close", "lost"),
+    ("close", "done"),
+    ("close", "refused"),
+    ("processing", "not sent"),
+    ("fetch_payload", "not sent"),
+    ("fetch_payload", "gone"),
+]
 CALL_FAULTS = ["not sent", "lost", "done", "429", "paced", "too large", "bug", "final"]
+POINTS = ["", "call", "call", "insert", "insert", "change", "append", "claim", "add", "begin_large", "finish_large"]
+WHEN = st.sampled_from(["before", "after"])
 AT_REST = {"", "CLOSED", "DEAD", "tombstone"}
 
 
@@ -72,6 +87,8 @@ class Conservation(RuleBasedStateMachine):
         self.world.user = USER if user else ""
         self.world.queue.latency = 0.3 if slow else 0.0
         self.world.appliances.latency = 0.3 if slow else 0.0
+        for kind in ("unsafe", "safe"):
+            self.arrive(kind, 2, False)
 
     def _go(self, what: Coroutine[Any, Any, None]) -> None:
         self.runner.run(what)
@@ -99,7 +116,7 @@ class Conservation(RuleBasedStateMachine):
         if large:
             world.appliances.large.add(one)
 
-    @rule(seconds=st.sampled_from([0.02, 0.5, 3.0, 11.0, 70.0, 300.0]))
+    @rule(seconds=st.sampled_from([0.3, 3.0, 12.0, 80.0]))
     def live(self, seconds: float) -> None:
         """Time passes with the relay running; it is started when it is not."""
         if self.life is None:
@@ -108,14 +125,20 @@ class Conservation(RuleBasedStateMachine):
         if self.life.gate.dead.is_set():
             self.life = None
 
-    @rule(after=st.integers(1, 60), when=st.sampled_from(["before", "after"]))
-    def die(self, after: int, when: Literal["before", "after"]) -> None:
-        """The process is killed at one of its next operations."""
-        if self.life is None:
-            self.life = self._the_world.life(Gate(after, when))
-        else:
-            self.life.gate.at, self.life.gate.when = self.life.gate.passed + after, when
-        self.live(70.0)
+    @rule(
+        kind=st.sampled_from(["safe", "unsafe", "unsafe json", "attached"]),
+        point=st.sampled_from(POINTS),
+        nth=st.sampled_from([1, 1, 1, 2]),
+        when=WHEN,
+        away=st.sampled_from([1.0, 45.0]),
+    )
+    def die(self, kind: str, point: str, nth: int, when: When, away: float) -> None:
+        """A record arrives, and the process is killed on its path: before an effect, or before it learns of it."""
+        self.arrive(kind, 1, point.endswith("large"))
+        self.life = self.life or self._the_world.life()
+        self.life.gate.kill_at(point, nth if point else 10 * nth, when)
+        self.live(30.0)
+        self._go(asyncio.sleep(away))
 
     @rule()
     def crash(self) -> None:
@@ -124,33 +147,56 @@ class Conservation(RuleBasedStateMachine):
             self._go(self.life.crash())
             self.life = None
 
-    @rule(data=st.data(), number=st.integers(1, 3))
-    def spoil_servicenow(self, data: st.DataObject, number: int) -> None:
-        """The next requests to ServiceNow fail in one of its ways."""
-        name = data.draw(st.sampled_from(sorted(QUEUE_FAULTS)))
-        fault = data.draw(st.sampled_from(QUEUE_FAULTS[name]))
-        self.refusals = self.refusals or fault in {"refused", "forbidden", "gone"}
-        self._the_world.queue.faults[name].extend([fault] * number)
+    @rule(faults=st.lists(st.sampled_from(INSERT_FAULTS), min_size=1, max_size=3), die=st.booleans(), when=WHEN)
+    def spoil_inserts(self, faults: list[str], die: bool, when: When) -> None:
+        """A record arrives whose inserts fail, in a life that may end with the first of them."""
+        self.refusals = self.refusals or not {"refused", "forbidden"}.isdisjoint(faults)
+        self.arrive("safe", 0, False)
+        self._the_world.queue.faults["insert"].extend(faults)
+        self.life = self.life or self._the_world.life()
+        if die:
+            self.life.gate.kill_at("insert", 1, when)
+        self.live(12.0)
+
+    @rule(faults=st.lists(st.sampled_from(LARGE_FAULTS), min_size=1, max_size=4))
+    def spoil_large(self, faults: list[tuple[str, str]]) -> None:
+        """A record with a large answer arrives, whose parts fail."""
+        self.arrive("safe", 1, True)
+        for name, fault in faults:
+            self.refusals = self.refusals or fault in {"refused", "gone"}
+            self._the_world.queue.faults[name].append(fault)
+        self.live(12.0)
+
+    @rule(fault=st.sampled_from(OTHER_FAULTS), number=st.integers(1, 3))
+    def spoil_servicenow(self, fault: tuple[str, str], number: int) -> None:
+        """The next requests of another kind fail."""
+        self._the_world.queue.faults[fault[0]].extend([fault[1]] * number)
 
     @rule(fault=st.sampled_from(CALL_FAULTS), number=st.integers(1, 3))
     def spoil_appliance(self, fault: str, number: int) -> None:
         """The next calls fail in one way."""
         self._the_world.appliances.faults["call"].extend([fault] * number)
 
-    @rule(number=st.integers(1, 3), name=st.sampled_from(["change", "due", "bodies", "add", "set_fact", "append"]))
-    def spoil_disk(self, number: int, name: str) -> None:
-        """The disk is full for a moment."""
-        self._the_world.spoil_disk(name, number)
+    @rule(
+        name=st.sampled_from(["change", "change", "change", "due", "bodies", "add", "set_fact", "append"]),
+        skip=st.integers(0, 5),
+        number=st.sampled_from([1, 2, 12]),
+        kind=st.sampled_from(["safe", "unsafe"]),
+    )
+    def spoil_disk(self, name: str, skip: int, number: int, kind: str) -> None:
+        """A record arrives, and the disk is full for a moment on its path."""
+        self.arrive(kind, 0, False)
+        self._the_world.spoil_disk(name, number, skip)
+        self.live(12.0)
 
-    @rule(down=st.booleans())
-    def outage(self, down: bool) -> None:
-        """ServiceNow goes away, or comes back."""
-        self._the_world.queue.down = down
-
-    @rule(down=st.booleans())
-    def appliance_outage(self, down: bool) -> None:
-        """An appliance goes away, or comes back."""
-        self._the_world.appliances.down = {"default"} if down else set()
+    @rule(seconds=st.sampled_from([3.0, 40.0]), servicenow=st.booleans())
+    def outage(self, seconds: float, servicenow: bool) -> None:
+        """One side goes away for a while."""
+        self._the_world.queue.down = servicenow
+        self._the_world.appliances.down = set() if servicenow else {"default"}
+        self.live(seconds)
+        self._the_world.queue.down = False
+        self._the_world.appliances.down = set()
 
     @rule(data=st.data())
     def set_back(self, data: st.DataObject) -> None:

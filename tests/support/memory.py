@@ -13,6 +13,7 @@ from typing import Any, Literal
 from relay.core.jobs import Change, Job, Json, NewJob, Tombstone
 
 FAR = 3600.0
+When = Literal["before", "after"]
 
 
 class Killed(BaseException):
@@ -25,28 +26,41 @@ class Gate:
     Before the effect of an operation, or after it, so that its result is lost.
     """
 
-    def __init__(self, at: int | None = None, when: Literal["before", "after"] = "before") -> None:
-        self.at = at
-        self.when = when
-        self.passed = 0
+    def __init__(self) -> None:
         self.names: Counter[str] = Counter()
         self.dead = asyncio.Event()
+        self._at: tuple[str, int, When] | None = None
 
     def kill(self) -> None:
+        """The life ends now."""
         self.dead.set()
 
-    def enter(self, name: str) -> int:
+    def kill_at(self, name: str, nth: int, when: When) -> None:
+        """The life will end at the nth operation of this name from now; "" means any."""
+        self._at = (name, self._number(name) + nth, when)
+
+    def _number(self, name: str) -> int:
+        return self.names[name] if name else self.names.total()
+
+    def _reached(self, name: str, when: When) -> bool:
+        return self._at is not None and self._at in {
+            (name, self._number(name), when),
+            ("", self._number(""), when),
+        }
+
+    def enter(self, name: str) -> bool:
+        """Before the effect; whether the life ends after it."""
         if self.dead.is_set():
             raise Killed
-        self.passed += 1
         self.names[name] += 1
-        if self.passed == self.at and self.when == "before":
+        if self._reached(name, "before"):
             self.kill()
             raise Killed
-        return self.passed
+        return self._reached(name, "after")
 
-    def leave(self, number: int) -> None:
-        if number == self.at and self.when == "after":
+    def leave(self, *, last: bool) -> None:
+        """After the effect."""
+        if last:
             self.kill()
         if self.dead.is_set():
             raise Killed
@@ -65,13 +79,13 @@ class Gated:
             return found
 
         async def through(*args: Any, **named: Any) -> Any:
-            number = self._gate.enter(name)
+            last = self._gate.enter(name)
             try:
                 result = await found(*args, **named)
             except Exception:
-                self._gate.leave(number)
+                self._gate.leave(last=last)
                 raise
-            self._gate.leave(number)
+            self._gate.leave(last=last)
             return result
 
         return through

@@ -63,16 +63,18 @@ class World:
         assert known.state == "FORWARDING", "a call before FORWARDING is on disk"
         assert self.audit.has("intent", job, known.attempts), "a call without its intent in the log"
 
-    def spoil_disk(self, name: str, number: int) -> None:
-        """The next operations of this name find a full disk; `append` is the audit log's."""
-        left = [number]
-        before = self.store.fail
+    def spoil_disk(self, name: str, number: int, skip: int = 0) -> None:
+        """After `skip` operations of this name, the next ones find a full disk; `append` is the audit log's."""
+        left = [skip, number]
 
         def fail(asked: str) -> BaseException | None:
-            if asked == name and left[0]:
+            if asked != name or not any(left):
+                return None
+            if left[0]:
                 left[0] -= 1
-                return StorageError(5007 if name == "append" else 5004, name)
-            return before(asked)
+                return None
+            left[1] -= 1
+            return StorageError(5007 if name == "append" else 5004, name)
 
         self.store.fail = self.audit.fail = fail
 

@@ -33,6 +33,7 @@ PAYLOADS = {
     "pause": {"topic": "SystemCommand", "source": "getResourceState", "priority": "0"},
     "bare": {"payload": "unsafe default"},
     "attached": {"payload": "<see_attachment/>"},
+    "choking": {"payload": "unsafe default json"},
     "undated": {"payload": "unsafe default", "sys_created_on": ""},
 }
 INSERT_FAULTS = ["late", "lost", "500", "500 after", "done", "not sent", "forbidden", "refused"]
@@ -109,6 +110,8 @@ class Conservation(RuleBasedStateMachine):
         self.outputs.append(one)
         if "unsafe" in PAYLOADS[kind].get("payload", "") or kind == "attached":
             self.unsafe.add(one)
+        if kind == "choking":
+            world.appliances.choking.add(one)
         if kind == "bare":
             world.queue.too_large.add(one)
         if kind == "attached":

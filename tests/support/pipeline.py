@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+import functools
+import inspect
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -23,7 +25,7 @@ from relay.pipeline.recover import Recover
 from relay.pipeline.stages import stages
 from support.memory import Gate, Gated, Killed, MemoryAudit, MemoryStore
 from support.sides import AGENT, USER, FakeAppliances, FakeCodec, FakePolicy, FakeQueue, FakeShaper
-from support.virtual import VirtualClock
+from support.virtual import VirtualClock, run
 
 LIMITS = Limits(
     agent=AGENT,
@@ -218,3 +220,21 @@ async def seen(life: Life, ids: Sequence[str]) -> list[Job]:
     """Poll once, so that these outputs are SEEN; returns their jobs."""
     await life.poll._round()
     return [life.world.job(one) for one in ids]
+
+
+def in_world(
+    **queue: bool,
+) -> Callable[[Callable[..., Coroutine[Any, Any, None]]], Callable[..., None]]:
+    """Turn `async def test(world, ...)` into a test that runs in virtual time, with a world of its own."""
+
+    def decorate(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+        @functools.wraps(test)
+        def wrapper(**arguments: Any) -> None:
+            run(lambda clock: test(World(clock, **queue), **arguments))
+
+        signature = inspect.signature(test)
+        rest = list(signature.parameters.values())[1:]
+        wrapper.__signature__ = signature.replace(parameters=rest)  # type: ignore[attr-defined]
+        return wrapper
+
+    return decorate

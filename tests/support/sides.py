@@ -326,6 +326,7 @@ class FakeAppliances:
     most: int = 0
     body: bytes = b"done"
     large: set[str] = field(default_factory=set)
+    choking: set[str] = field(default_factory=set)
     before: Callable[[ApplianceRequest], None] = lambda _request: None
     gates: dict[str, asyncio.Event] = field(default_factory=dict)
 
@@ -354,7 +355,7 @@ class FakeAppliances:
                 self.order.append(job)
             if error is not None:
                 raise error()
-            body = b"x" * 600_000 if job in self.large else self.body
+            body = b"x" * 600_000 if job in self.large else b"bug" if job in self.choking else self.body
             return Reply(200, (("Content-Type", "text/xml"),), b"%s %s" % (job.encode(), body))
         finally:
             self.under_way -= 1

@@ -1,0 +1,440 @@
+"""The runner, with stages of a test's own."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
+
+import pytest
+from support.memory import MemoryStore
+from support.virtual import VirtualClock, run
+
+from relay.core.errors import ServiceNowError, StorageError
+from relay.core.jobs import Job, NewJob
+from relay.core.queue import QUEUE
+from relay.jobs.beats import Beats
+from relay.jobs.conditions import Conditions
+from relay.jobs.ledger import Ledger, Move, StaleJob
+from relay.jobs.runner import HANDLING, LONGEST_SLEEP, Runner
+from relay.jobs.stage import Stage
+
+
+class Bench:
+    """A runner over a store in memory, and a handler that notes what it got and closes it."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self.clock = clock
+        self.store = MemoryStore()
+        self.ledger = Ledger(self.store, [QUEUE], clock)
+        self.beats = Beats(clock)
+        self.conditions = Conditions(clock)
+        self.runner = Runner(
+            store=self.store,
+            ledger=self.ledger,
+            clock=clock,
+            beats=self.beats,
+            conditions=self.conditions,
+            jitter=lambda: 0.0,
+        )
+        self.calls: list[tuple[float, list[str]]] = []
+        self.task: asyncio.Task[None] | None = None
+        self.before: Callable[[Sequence[Job]], Awaitable[None]] | None = None
+
+    async def handle(self, jobs: Sequence[Job]) -> None:
+        """Note the call, then move the jobs on."""
+        self.calls.append((self.clock.monotonic(), [job.id for job in jobs]))
+        if self.before is not None:
+            await self.before(jobs)
+        await self.ledger.apply([Move(job, "closed") for job in jobs])
+
+    def stage(self, name: str = "s", **named: Any) -> Stage:
+        return Stage(name, "queue", ("INSERTED",), self.handle, **named)
+
+    async def add(self, *names: str, priority: int = 2, lane: str = "", not_before: float = 0.0) -> list[Job]:
+        new = [NewJob(name, "queue", "INSERTED", priority, lane, not_before) for name in names]
+        return [job for job in await self.ledger.add(new) if job is not None]
+
+    def start(self, *stages: Stage) -> None:
+        self.task = asyncio.create_task(self.runner.run(stages))
+
+    async def stop(self) -> None:
+        self.runner.stop()
+        assert self.task is not None
+        await self.task
+
+    @property
+    def handled(self) -> list[str]:
+        return [name for _, names in self.calls for name in names]
+
+
+def on_bench(test: Callable[[Bench], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """Run the test in virtual time with a bench of its own."""
+
+    @functools.wraps(test)
+    def wrapper() -> None:
+        run(lambda clock: test(Bench(clock)))
+
+    del wrapper.__wrapped__  # type: ignore[attr-defined]
+    return wrapper
+
+
+@on_bench
+async def test_waiting_work_is_shared_by_weight(bench: Bench) -> None:
+    """With all priorities waiting, 16 interactive, 4 expedited and 1 standard job go of each 21."""
+    for priority in range(3):
+        await bench.add(*(f"{priority}.{number}" for number in range(40)), priority=priority)
+    bench.start(bench.stage())
+    await asyncio.sleep(1)
+    assert Counter(name[0] for name in bench.handled[:21]) == {"0": 16, "1": 4, "2": 1}
+    assert Counter(name[0] for name in bench.handled[:42]) == {"0": 32, "1": 8, "2": 2}
+    assert len(bench.handled) == 120
+    await bench.stop()
+
+
+@on_bench
+async def test_a_batch_lingers_for_more(bench: Bench) -> None:
+    """A batch that is not full waits once for company, a full one goes at once."""
+    bench.start(bench.stage(size=lambda: 3, linger=lambda: 0.5))
+    await asyncio.sleep(1)
+    await bench.add("a")
+    await asyncio.sleep(0.2)
+    await bench.add("b")
+    await asyncio.sleep(1)
+    await bench.add("c", "d", "e")
+    await asyncio.sleep(0.1)
+    assert bench.calls == [(1.5, ["a", "b"]), (2.2, ["c", "d", "e"])]
+    await bench.stop()
+
+
+@on_bench
+async def test_no_more_calls_run_than_the_stage_has_workers(bench: Bench) -> None:
+    """Three workers handle three jobs at a time, and each that ends takes the next."""
+    gate = asyncio.Event()
+    under_way = Counter[str]()
+    most = []
+
+    async def wait(_jobs: Sequence[Job]) -> None:
+        under_way["now"] += 1
+        most.append(under_way["now"])
+        await gate.wait()
+        under_way["now"] -= 1
+
+    bench.before = wait
+    await bench.add(*"abcdefgh")
+    bench.start(bench.stage(workers=3))
+    await asyncio.sleep(1)
+    assert bench.runner.busy == 3
+    gate.set()
+    await asyncio.sleep(1)
+    assert len(bench.handled) == 8
+    assert max(most) == 3
+    assert bench.runner.busy == 0
+    await bench.stop()
+
+
+@on_bench
+async def test_a_dead_lane_delays_no_other(bench: Bench) -> None:
+    """While one lane's handlers hang, another lane's jobs go as they come."""
+    never = asyncio.Event()
+
+    async def hang(jobs: Sequence[Job]) -> None:
+        if jobs[0].lane == "dead":
+            await never.wait()
+
+    bench.before = hang
+    await bench.add(*(f"d{number}" for number in range(50)), lane="dead", priority=0)
+    bench.start(bench.stage("dead", lane="dead", workers=2), bench.stage("alive", lane="alive"))
+    await asyncio.sleep(1)
+    for number in range(5):
+        await bench.add(f"a{number}", lane="alive")
+        await asyncio.sleep(0.01)
+        assert bench.handled[-1] == f"a{number}"
+    never.set()
+    await asyncio.sleep(0)
+    await bench.stop()
+
+
+@on_bench
+async def test_jobs_of_another_stage_hide_nobody(bench: Bench) -> None:
+    """A stage finds its own job behind any number of older ones that are another stage's."""
+    await bench.add(*(f"x{number}" for number in range(300)), lane="other")
+    await bench.add("mine", lane="mine")
+    bench.start(bench.stage(accepts=lambda job: job.lane == "mine"))
+    await asyncio.sleep(1)
+    assert bench.handled == ["mine"]
+    await bench.stop()
+
+
+@on_bench
+async def test_a_job_that_was_put_off_goes_when_its_time_has_come(bench: Bench) -> None:
+    """A stored wait is kept to the millisecond, and the earliest of several wakes the stage."""
+    wall = bench.clock.wall()
+    await bench.add("late", not_before=wall + 20.0)
+    await bench.add("soon", not_before=wall + 10.0)
+    bench.start(bench.stage())
+    await asyncio.sleep(30)
+    assert [(round(when, 2), names) for when, names in bench.calls] == [(10.0, ["soon"]), (20.0, ["late"])]
+    await bench.stop()
+
+
+@pytest.mark.parametrize("jump", [-1800.0, 1800.0, -1e6, 1e6])
+def test_a_jump_of_the_wall_clock_delays_and_hastens_nothing(jump: float) -> None:
+    """A wait of 30 s ends after 30 s, at most a stage's longest sleep later, however the wall clock is set."""
+
+    async def scenario(clock: VirtualClock) -> None:
+        bench = Bench(clock)
+        bench.start(bench.stage())
+        (job,) = await bench.add("a", not_before=clock.wall() + 1000.0)
+        await bench.ledger.step(Move(job, "put off", fields={"not_before": clock.wall() + 30.0}))
+        await asyncio.sleep(10)
+        clock.jump(jump)
+        bench.runner.look_again()
+        await asyncio.sleep(19)
+        assert bench.handled == []
+        await asyncio.sleep(1 + LONGEST_SLEEP)
+        assert bench.handled == ["a"]
+        await bench.stop()
+
+    run(scenario)
+
+
+@on_bench
+async def test_a_clock_set_forward_cannot_hide_what_is_due_behind_what_waits(bench: Bench) -> None:
+    """Jobs whose wait goes on are passed over, and one that never waited goes at once."""
+    bench.start(bench.stage())
+    await bench.add(*(f"w{number}" for number in range(50)), not_before=bench.clock.wall() + 50.0)
+    bench.clock.jump(500.0)
+    await bench.add("now")
+    await asyncio.sleep(1)
+    assert bench.handled == ["now"]
+    await asyncio.sleep(49 + LONGEST_SLEEP)
+    assert len(bench.handled) == 51
+    await bench.stop()
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError(), ServiceNowError(2001), StorageError(5004), StorageError(5007)])
+def test_a_job_rests_after_a_fault_and_the_others_go_on(error: Exception) -> None:
+    """A handler's fault makes its job rest for 0.5, 1, 2 seconds and so on, and keeps nobody else."""
+
+    async def scenario(clock: VirtualClock) -> None:
+        bench = Bench(clock)
+        left = [3]
+
+        async def fail(jobs: Sequence[Job]) -> None:
+            if jobs[0].id == "bad" and left[0]:
+                left[0] -= 1
+                raise error
+
+        bench.before = fail
+        await bench.add("bad", "good")
+        bench.start(bench.stage())
+        await asyncio.sleep(10)
+        times = [round(when, 1) for when, names in bench.calls if names == ["bad"]]
+        assert times == [0.0, 0.5, 1.5, 3.5]
+        assert bench.calls[1] == (0.0, ["good"])
+        await bench.add("later")
+        await asyncio.sleep(0.1)
+        assert bench.handled[-1] == "later"
+        assert bench.conditions.has("store") is False
+        await bench.stop()
+
+    run(scenario)
+
+
+@on_bench
+async def test_a_handler_that_never_ends_is_ended(bench: Bench) -> None:
+    """After its longest time a handling is cancelled, and its job rests like after any fault."""
+    never = asyncio.Event()
+    hung: list[str] = []
+
+    async def hang(jobs: Sequence[Job]) -> None:
+        if not hung:
+            hung.append(jobs[0].id)
+            await never.wait()
+
+    bench.before = hang
+    await bench.add("a")
+    bench.start(bench.stage())
+    await asyncio.sleep(HANDLING + 2)
+    assert bench.calls == [(0.0, ["a"]), (pytest.approx(HANDLING + 0.5, abs=0.01), ["a"])]
+    await bench.stop()
+
+
+@on_bench
+async def test_who_lost_a_race_does_not_rest(bench: Bench) -> None:
+    """A job that changed under its handler is left to whoever changed it, and goes on at once."""
+    (job,) = await bench.add("a")
+    bench.start(bench.stage())
+
+    async def race(_jobs: Sequence[Job]) -> None:
+        bench.before = None
+        await bench.ledger.step(Move(job, "put off"))
+        raise StaleJob(job.id)
+
+    bench.before = race
+    await asyncio.sleep(0.1)
+    assert bench.handled == ["a", "a"]
+    await bench.stop()
+
+
+@on_bench
+async def test_a_lost_write_is_the_end(bench: Bench) -> None:
+    """BSR-5005 in a handling ends every stage."""
+
+    async def fail(_jobs: Sequence[Job]) -> None:
+        raise StorageError(5005)
+
+    bench.before = fail
+    await bench.add("a")
+    bench.start(bench.stage(), bench.stage("other", lane="x"))
+    assert bench.task is not None
+    with pytest.raises(ExceptionGroup) as caught:
+        await bench.task
+    assert caught.group_contains(StorageError, match="5005")
+    assert bench.conditions.has("store")
+
+
+@on_bench
+async def test_a_lost_write_while_looking_for_work_is_the_end(bench: Bench) -> None:
+    """BSR-5005 of the store itself ends the runner too."""
+    bench.store.fail = lambda _name: StorageError(5005)
+    bench.start(bench.stage())
+    assert bench.task is not None
+    with pytest.raises(ExceptionGroup):
+        await bench.task
+
+
+@on_bench
+async def test_a_full_disk_is_survived(bench: Bench) -> None:
+    """While the store fails with BSR-5004 health says so, and work goes on by itself soon after it is over."""
+    bench.store.fail = lambda name: StorageError(5004) if name == "due" else None
+    await bench.add("a")
+    bench.start(bench.stage())
+    await asyncio.sleep(30)
+    assert bench.conditions.has("store")
+    assert bench.store.asked["due"] < 40
+    bench.store.fail = lambda _name: None
+    await asyncio.sleep(1.1)
+    assert bench.handled == ["a"]
+    assert not bench.conditions.has("store")
+    await bench.stop()
+
+
+@on_bench
+async def test_a_stop_does_not_wait_for_a_store_that_fails(bench: Bench) -> None:
+    """A draining stage that cannot ask the store ends as well."""
+    bench.store.fail = lambda _name: StorageError(5004)
+    bench.start(bench.stage(drains=True))
+    await asyncio.sleep(0.5)
+    await bench.stop()
+
+
+@on_bench
+async def test_a_stop_takes_nothing_new(bench: Bench) -> None:
+    """What is under way ends, what waits for its worker stays for the next start."""
+    gate = asyncio.Event()
+
+    async def wait(_jobs: Sequence[Job]) -> None:
+        await gate.wait()
+
+    bench.before = wait
+    await bench.add("a", "b", "c")
+    bench.start(bench.stage())
+    await asyncio.sleep(1)
+    bench.runner.stop()
+    gate.set()
+    await asyncio.sleep(1)
+    assert bench.task is not None
+    assert bench.task.done()
+    assert bench.handled == ["a"]
+    assert bench.beats._due == {}
+
+
+@on_bench
+async def test_a_stop_drains_what_was_done(bench: Bench) -> None:
+    """A draining stage goes on until nothing of its own is due, including what a handling under way brings it."""
+    gate = asyncio.Event()
+
+    async def answer(jobs: Sequence[Job]) -> None:
+        await gate.wait()
+        await bench.ledger.apply([Move(job, "inserted") for job in jobs])
+
+    await bench.add("old1", "old2", not_before=0.0)
+    await bench.add("resting", not_before=bench.clock.wall() + 500.0)
+    await bench.ledger.add([NewJob("new", "queue", "ANSWERED", 2, "")])
+    bench.start(
+        Stage("push", "queue", ("ANSWERED",), answer), bench.stage(size=lambda: 9, linger=lambda: 2.0, drains=True)
+    )
+    await asyncio.sleep(0.1)
+    bench.runner.stop()
+    await asyncio.sleep(5)
+    assert bench.task is not None
+    assert not bench.task.done()
+    gate.set()
+    await bench.task
+    assert sorted(bench.handled) == ["new", "old1", "old2"]
+    assert bench.clock.monotonic() == pytest.approx(5.1)
+
+
+@on_bench
+async def test_a_closed_stage_takes_nothing_until_told_to_look(bench: Bench) -> None:
+    """A stage asks whether it is open before each take, and again when told that something changed."""
+    is_open = [False]
+    await bench.add("a")
+    bench.start(bench.stage(open=lambda: is_open[0]))
+    await asyncio.sleep(1)
+    is_open[0] = True
+    await asyncio.sleep(1)
+    assert bench.handled == []
+    bench.runner.look_again()
+    await asyncio.sleep(0.01)
+    assert bench.handled == ["a"]
+    await bench.stop()
+
+
+@on_bench
+async def test_at_rest_the_store_is_asked_once_in_a_longest_sleep(bench: Bench) -> None:
+    """An idle stage asks twice, for what is due and for what comes next, and then sleeps."""
+    bench.start(bench.stage("a"), bench.stage("b", drains=True))
+    await asyncio.sleep(10 * LONGEST_SLEEP + 1)
+    assert bench.store.asked["due"] == bench.store.asked["next_due"] == 2 * 11
+    await bench.stop()
+
+
+@on_bench
+async def test_a_stuck_loop_is_late_and_a_waiting_one_is_not(bench: Bench) -> None:
+    """A store that never answers makes the stage late; sleeping without work does not."""
+    bench.start(bench.stage())
+    for _ in range(100):
+        await asyncio.sleep(LONGEST_SLEEP)
+        assert bench.beats.late() == []
+
+    async def never(*_: Any) -> list[Job]:
+        await asyncio.Event().wait()
+        return []
+
+    bench.store.due = never  # type: ignore[method-assign]
+    await asyncio.sleep(2 * HANDLING + 3 * LONGEST_SLEEP)
+    assert bench.beats.late() == ["stage s"]
+    assert bench.task is not None
+    bench.task.cancel()
+
+
+@on_bench
+async def test_a_job_that_appears_while_a_stage_looks_is_not_missed(bench: Bench) -> None:
+    """A wake-up between the look at the store and the sleep still counts."""
+    real = bench.store.next_due
+
+    async def late(*given: Any) -> float | None:
+        bench.store.next_due = real  # type: ignore[method-assign]
+        await bench.add("a")
+        return await real(*given)
+
+    bench.store.next_due = late  # type: ignore[method-assign]
+    bench.start(bench.stage())
+    await asyncio.sleep(0.01)
+    assert bench.handled == ["a"]
+    await bench.stop()

@@ -9,12 +9,13 @@ from typing import Any, TypeVar
 
 import click
 
-from relay.cli.output import UNAVAILABLE, say
+from relay.cli.output import CONFIGURATION, FAILED, UNAVAILABLE, plain, say
 from relay.core.jobs import Json
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-REFUSED = 1
+BAD_CONFIGURATION = range(1001, 1020)
+"""What a reload is refused for; the other refusals are a check that failed."""
 
 
 def with_config(function: F) -> F:
@@ -39,9 +40,9 @@ def ask_daemon(config: Path | None, command: str, arguments: dict[str, Json] | N
         say("  fix: start it ('systemctl start bseries-relay'), or name its configuration with --config")
         raise SystemExit(UNAVAILABLE) from None
     except DaemonError as error:
-        say(error.text)
+        say(plain(error.text))
         say(f"  fix: {error.fix}")
-        raise SystemExit(REFUSED) from None
+        raise SystemExit(CONFIGURATION if error.number in BAD_CONFIGURATION else FAILED) from None
 
 
 def _sockets(config: Path | None) -> tuple[Path, ...]:

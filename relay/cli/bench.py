@@ -29,6 +29,8 @@ appliances:
 _RAISED = "  {name}: {{limits: {{requests_per_second: 10000, requests_per_hour: 10000000}}}}\n"
 APPLIANCES = 20
 MIB = 1024 * 1024
+SETTLED = 5.0
+"""Seconds until what belongs to the start is over."""
 PATIENCE = 300.0
 """Seconds that one measurement may take."""
 
@@ -67,9 +69,9 @@ class Rest:
 
 
 @click.command()
-@click.option("--jobs", type=click.IntRange(50, 100_000), default=2000, show_default=True, help="Records of a backlog.")
+@click.option("--jobs", type=click.IntRange(20, 100_000), default=2000, show_default=True, help="Records of a backlog.")
 @click.option(
-    "--seconds", type=click.IntRange(5, 600), default=30, show_default=True, help="Of rest, and of the script."
+    "--seconds", type=click.IntRange(1, 600), default=30, show_default=True, help="Of rest, and of the script."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON with a schema field.")
 def command(jobs: int, seconds: int, *, as_json: bool) -> None:
@@ -95,7 +97,7 @@ async def _measure(jobs: int, seconds: float) -> tuple[list[Throughput], list[Ad
         say(f"a backlog of {jobs} at {latency * 1000:.0f} ms to ServiceNow")
         throughput.append(await _throughput(jobs, latency, seconds, raised=True))
     say("the shipped limits, one appliance")
-    throughput.append(await _throughput(max(50, jobs // 10), 0.0, seconds, raised=False))
+    throughput.append(await _throughput(max(20, jobs // 10), 0.0, seconds, raised=False))
     added = []
     for latency in (0.0, 0.1):
         say(f"single records at {latency * 1000:.0f} ms to ServiceNow")
@@ -219,7 +221,7 @@ async def _rest(seconds: float) -> Rest:
             sides.configure("servicenow:\n  poll: {interval: 5s}\n")
             async with DaemonProcess(sides.config) as daemon:
                 await _awake(sides)
-                await asyncio.sleep(5.0)
+                await asyncio.sleep(min(SETTLED, seconds))
                 requests, processor = await sides.requests(), daemon.processor()
                 await asyncio.sleep(seconds)
                 asked = await sides.requests() - requests

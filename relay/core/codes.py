@@ -49,6 +49,10 @@ _ROWS = (
     Code(1016, "critical", "keys contradict each other", "keep what the message says"),
     Code(1017, "warning", "the configuration asks for a part that this version does not have", "remove the section, or install a version that has the part"),
     Code(1018, "warning", "environment variables for proxies or certificates are set and ignored", "write proxies and CA files in the configuration"),
+    Code(1019, "warning", "the configuration on disk differs from the one in use", "run 'bseries-relay config check', then 'bseries-relay reload'"),
+    Code(1020, "error", "a reload cannot apply this", "restart the relay; it then reads the whole configuration anew"),
+    Code(1021, "warning", "the metrics address cannot be listened on", "free the address, or change metrics.listen and reload; the relay tries again by itself", retryable=True),
+    Code(1022, "warning", "the command cannot be carried out", "do as the message says; 'bseries-relay status' and 'bseries-relay jobs list' show what there is"),
     # 2xxx: the ServiceNow side
     Code(2001, "error", "ServiceNow cannot be reached", "check DNS, proxy and firewall for the instance's host on port 443", retryable=True),
     Code(2002, "error", "the TLS handshake with ServiceNow failed", "check servicenow.tls (CA file, pins, minimum version) and the clock", retryable=True),

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
-from relay.core.errors import ConfigError, StorageError, WorkError
+from relay.core.errors import ConfigError, WorkError
 from relay.core.jobs import Job, Json
-from relay.core.queue import ANSWERED, CLAIMED, DEAD, INSERTED, QUEUE, SEEN, VERIFYING
+from relay.core.queue import ANSWERED, CLAIMED, DEAD, INSERTED, QUEUE, SEEN
 from relay.core.record import Failure
 from relay.daemon.app import Running
 from relay.daemon.process import Process
 from relay.daemon.report import moment, status
-from relay.jobs.ledger import Move
+from relay.jobs.ledger import Move, StaleJob
 from relay.pipeline.render import Asked, store_answer
 from relay.pipeline.rows import rows
 from relay.pipeline.verify import GUARD
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 MOST = 1000
 """Jobs in one list."""
-REPEATABLE = frozenset({SEEN, CLAIMED, ANSWERED, VERIFYING, INSERTED})
-"""States whose next step may be taken early; none of them repeats a call that may have been made."""
+REPEATABLE = frozenset({SEEN, CLAIMED, ANSWERED, INSERTED})
+"""States whose next step may be taken early; none of them repeats a call that may have been made. Why not VERIFYING:
+an insert that may still be running must not be taken for absent before its time."""
 
 Arguments = Mapping[str, Json]
 
@@ -54,13 +55,19 @@ class Admin:
         """
         known = self._commands.get(command)
         if known is None:
-            raise ConfigError(1006, "the running relay does not know this command")
-        return await known(arguments, author)
+            raise ConfigError(1022, "the running relay does not know this command")
+        try:
+            return await known(arguments, author)
+        except StaleJob as lost:
+            raise ConfigError(1022, f"{lost}: the job went on meanwhile; look at it again") from None
 
     def _running(self) -> Running:
         running = self._supervisor.app.running
         if running is None:
-            raise StorageError(5001, "the relay is starting and has no store yet")
+            for one in self._process.conditions.all():
+                if one.subject == "store":
+                    raise type(one.error)(one.error.number, one.error.detail)
+            raise ConfigError(1022, "the relay has no store open right now; ask again in a moment")
         return running
 
     async def _status(self, _: Arguments, __: str) -> Json:
@@ -90,23 +97,26 @@ class Admin:
 
     async def _reload(self, _: Arguments, __: str) -> Json:
         self._supervisor.reload()
+        await self._supervisor.applied()
         return {"reloaded": True}
 
     # -- jobs --------------------------------------------------------------------------------------------------------
 
     async def _list(self, arguments: Arguments, _: str) -> Json:
-        wanted = arguments.get("state")
-        states = [wanted] if isinstance(wanted, str) else None
-        limit = arguments.get("limit", 100)
-        jobs = await self._running().parts.store.select(
-            None, states, min(limit if isinstance(limit, int) else 100, MOST)
-        )
+        wanted, limit = arguments.get("state"), arguments.get("limit")
+        states = None
+        if wanted is not None:
+            states = [str(wanted).upper()]
+            if states[0] not in QUEUE.states:
+                raise ConfigError(1022, f"there is no such state; there are {', '.join(QUEUE.states)}")
+        most = min(max(limit, 1), MOST) if isinstance(limit, int) else 100
+        jobs = await self._running().parts.store.select(None, states, most)
         return {"jobs": [_shown(job) for job in jobs]}
 
     async def _job(self, arguments: Arguments) -> Job:
         (job,) = await self._running().parts.store.get([_text(arguments, "id", 64)])
         if job is None:
-            raise ConfigError(1006, "there is no such job; 'jobs list' shows them")
+            raise ConfigError(1022, "there is no such job; 'jobs list' shows them")
         return job
 
     async def _show(self, arguments: Arguments, _: str) -> Json:
@@ -120,7 +130,7 @@ class Admin:
         elif job.state in REPEATABLE:
             move = Move(job, "put off", data={"tries": None})
         else:
-            raise ConfigError(1006, f"a job in {job.state} is not repeated: its call may have been made")
+            raise ConfigError(1022, f"a job in {job.state} is not repeated: what it does next may not be done twice")
         await self._log("retry", author, job.id)
         return {"jobs": [_shown(await parts.ledger.step(move))]}
 
@@ -129,7 +139,7 @@ class Admin:
         reason = _text(arguments, "reason", 500)
         parts = self._running().parts
         if "discarded" not in QUEUE.rows[job.state]:
-            raise ConfigError(1006, f"a job in {job.state} cannot be discarded")
+            raise ConfigError(1022, f"a job in {job.state} cannot be discarded")
         await self._log("discard", author, f"{job.id}: {reason}")
         if job.state == DEAD:
             await parts.ledger.step(Move(job, "discarded"))
@@ -144,7 +154,7 @@ class Admin:
 def _text(arguments: Arguments, name: str, longest: int) -> str:
     value = arguments.get(name)
     if not isinstance(value, str) or not value.strip() or len(value) > longest:
-        raise ConfigError(1006, f"'{name}' must be text of 1 to {longest} characters")
+        raise ConfigError(1022, f"'{name}' must be text of 1 to {longest} characters")
     return value
 
 

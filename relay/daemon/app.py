@@ -14,13 +14,15 @@ import structlog
 from relay.appliance.values import JsonShaper
 from relay.audit.digest import Digester
 from relay.audit.log import AuditLog
-from relay.core.errors import StorageError
+from relay.core.errors import RelayError, ServiceNowError, StorageError
 from relay.core.jobs import Json
 from relay.core.queue import QUEUE
 from relay.core.space import may_claim
+from relay.daemon.metrics import Measured
 from relay.daemon.plan import Plan
 from relay.daemon.process import Process
 from relay.host.files import free_bytes
+from relay.jobs.beats import Beats
 from relay.jobs.holds import Holds
 from relay.jobs.ledger import Ledger
 from relay.jobs.runner import Runner
@@ -30,6 +32,7 @@ from relay.pipeline.poll import Poll
 from relay.pipeline.pulse import Pulse
 from relay.pipeline.recover import Recover
 from relay.pipeline.stages import stages
+from relay.pipeline.verify import GUARD
 from relay.servicenow.payload import PayloadCodec
 from relay.storage.key import StorageKey, load_key
 from relay.storage.schema import keys_in_use
@@ -41,6 +44,8 @@ STORE_AGAIN = 30.0
 """Seconds until a store is tried again that could not be opened."""
 FINISH = 40.0
 """Seconds that the stop lets calls and pushes under way finish: a call's usual limit is 30."""
+LAST_WORD = 6.0
+"""Seconds that the stop then lets our row at ServiceNow say Down."""
 LOST_WRITE = 5005
 
 
@@ -61,10 +66,17 @@ class App:
         self._process = process
         self._stop = asyncio.Event()
         self._abort = asyncio.Event()
+        self._says_down = True
+        # Its own, so that no loop that this plan alone had is missed later.
+        self.beats = Beats(process.clock)
         self.running: Running | None = None
 
-    def stop(self) -> None:
-        """Take nothing new, let finish what is under way, then end."""
+    def stop(self, *, says_down: bool = True) -> None:
+        """Take nothing new, let finish what is under way, then end.
+
+        `says_down`: our row at ServiceNow is to say Down; not when another plan goes on with the same row.
+        """
+        self._says_down = says_down
         self._stop.set()
 
     def abort(self) -> None:
@@ -85,9 +97,11 @@ class App:
                 stack.push_async_callback(self.plan.aclose)
                 opened = await self._open(stack)
                 if opened is not None:
-                    await self._work(*opened)
+                    try:
+                        await self._work(*opened)
+                    finally:
+                        self.running = None  # before the store is closed: nobody may ask it any more
         finally:
-            self.running = None
             process.conditions.clear("store")
 
     # -- storage -----------------------------------------------------------------------------------------------------
@@ -96,10 +110,10 @@ class App:
         """Open store and audit log, again and again until it succeeds; None when told to stop before."""
         conditions = self._process.conditions
         while not self._stop.is_set():
-            self._process.beats.beat("open the store", STORE_AGAIN + 300.0)
+            self.beats.beat("open the store", STORE_AGAIN + 300.0)
             try:
                 opened = await self._open_once(stack)
-            except StorageError as error:
+            except RelayError as error:  # a key that cannot be read any more is no reason to end, either
                 if error.number == LOST_WRITE:
                     raise
                 conditions.fail("store", error)
@@ -107,7 +121,7 @@ class App:
                     await asyncio.wait_for(self._stop.wait(), STORE_AGAIN)
             else:
                 conditions.clear("store")
-                self._process.beats.end("open the store")
+                self.beats.end("open the store")
                 return opened
         return None
 
@@ -133,7 +147,10 @@ class App:
         process, plan = self._process, self.plan
         holds = Holds(store, process.clock)
         await holds.load()
-        ledger = Ledger(store, [QUEUE], process.clock)
+        guard = holds.get("guard")
+        if guard is not None:
+            process.conditions.fail(GUARD, ServiceNowError(2013, "work waits since an earlier run"))
+        ledger = Ledger(store, [QUEUE], process.clock, process.figures.count)
         parts = Parts(
             ledger=ledger,
             store=store,
@@ -141,7 +158,7 @@ class App:
             queue=plan.instance.queue,
             codec=PayloadCodec(),
             shaper=JsonShaper(),
-            appliances=plan.fleet,
+            appliances=Measured(plan.fleet, process.figures, process.clock),
             policy=plan.policy,
             holds=holds,
             conditions=process.conditions,
@@ -155,11 +172,11 @@ class App:
             store=store,
             ledger=ledger,
             clock=process.clock,
-            beats=process.beats,
+            beats=self.beats,
             conditions=process.conditions,
             jitter=process.jitter,
         )
-        poll = Poll(parts, process.beats, self._room)
+        poll = Poll(parts, self.beats, self._room)
         self.running = Running(parts, runner, poll)
 
         def look_again() -> None:
@@ -188,10 +205,10 @@ class App:
 
     async def _run_loops(self, running: Running) -> None:
         """Run every loop; a loop that dies ends all of them."""
-        parts, process, plan = running.parts, self._process, self.plan
-        recover = Recover(parts, process.beats)
-        sweep = Sweep(parts, process.beats)
-        pulse = Pulse(parts, plan.instance.agent, process.beats)
+        parts, plan = running.parts, self.plan
+        recover = Recover(parts, self.beats)
+        sweep = Sweep(parts, self.beats)
+        pulse = Pulse(parts, plan.instance.agent, self.beats)
         async with asyncio.TaskGroup() as group:
             stopper = group.create_task(self._when_stopped(recover, sweep, running), name="stop")
             registered = plan.settings.servicenow.register_agent
@@ -202,11 +219,17 @@ class App:
             if not work.done():
                 log.warning("daemon.aborted", jobs=running.runner.busy)
                 work.cancel()
-            aborted.cancel()
             stopper.cancel()
-            pulse.stop()
-            if pulsing is not None and self._abort.is_set():
-                pulsing.cancel()
+            if pulsing is not None:
+                await self._end_pulse(pulse, pulsing, aborted)
+            aborted.cancel()
+
+    async def _end_pulse(self, pulse: Pulse, pulsing: asyncio.Task[None], aborted: asyncio.Task[bool]) -> None:
+        """Let the row say Down where it should, and not for long: the service manager waits."""
+        pulse.stop()
+        if self._says_down:
+            await asyncio.wait({pulsing, aborted}, timeout=LAST_WORD, return_when=asyncio.FIRST_COMPLETED)
+        pulsing.cancel()
 
     async def _loops(self, recover: Recover, sweep: Sweep, running: Running) -> None:
         if not await recover.start():

@@ -21,8 +21,8 @@ class DaemonAway(Exception):  # noqa: N818  # says where the daemon is, not what
 class DaemonError(Exception):
     """The daemon refused, with a code, a text and a fix."""
 
-    def __init__(self, code: str, text: str, fix: str) -> None:
-        self.code, self.text, self.fix = code, text, fix
+    def __init__(self, number: int, text: str, fix: str) -> None:
+        self.number, self.text, self.fix = number, text, fix
         super().__init__(text)
 
 
@@ -38,7 +38,7 @@ def ask(sockets: Sequence[Path], command: str, arguments: dict[str, Json] | None
     request = json.dumps({"command": command, "arguments": arguments or {}}).encode() + b"\n"
     answer = json.loads(_exchange(sockets, request))
     if not answer["ok"]:
-        raise DaemonError(answer["code"], answer["error"], answer["fix"])
+        raise DaemonError(answer["number"], answer["error"], answer["fix"])
     return answer["result"]
 
 

@@ -22,7 +22,7 @@ from typing import Self
 
 import structlog
 
-from relay.core.errors import ConfigError, RelayError
+from relay.core.errors import ConfigError, InternalError, RelayError
 from relay.core.jobs import Json
 from relay.host.files import disk_error
 
@@ -32,6 +32,8 @@ LONGEST_LINE = 64 * 1024
 """Bytes of a request; no command needs more."""
 PATIENCE = 10.0
 """Seconds for a client to send its request."""
+LAST_ANSWERS = 1.0
+"""Seconds that the end waits for answers that are being made."""
 MODE = 0o660
 _PEER = struct.Struct("3i")
 
@@ -46,6 +48,7 @@ class ControlSocket:
         self._path = path
         self._serve = serve
         self._server: asyncio.Server | None = None
+        self._clients: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         """Bind the socket; the state folder's lock makes sure that nobody else answers on it.
@@ -57,7 +60,7 @@ class ControlSocket:
         try:
             self._path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
             self._path.unlink(missing_ok=True)
-            self._server = await asyncio.start_unix_server(self._client, sock=_bound(self._path), limit=LONGEST_LINE)
+            self._server = await asyncio.start_unix_server(self._accept, sock=_bound(self._path), limit=LONGEST_LINE)
         except OSError as error:
             raise disk_error(error, self._path) from error
         return self
@@ -66,6 +69,15 @@ class ControlSocket:
         if self._server is not None:
             self._server.close()
         self._path.unlink(missing_ok=True)
+        if self._clients:
+            await asyncio.wait(self._clients, timeout=LAST_ANSWERS)
+        for client in self._clients:
+            client.cancel()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(self._client(reader, writer), name="control")
+        self._clients.add(task)
+        task.add_done_callback(self._clients.discard)
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -90,8 +102,12 @@ class ControlSocket:
                     return {"ok": True, "result": await self._serve(command, arguments, author)}
                 except RelayError as error:
                     return _error(error)
+                except Exception as error:  # a fault of ours: whoever asked is told, and the relay goes on
+                    fault = InternalError(9001, type(error).__name__)
+                    log.exception("control.fault", code=fault.code, command=command)
+                    return _error(fault)
             case _:
-                return _error(ConfigError(1006, "the request is not understood"))
+                return _error(ConfigError(1022, "the request is not understood"))
 
 
 def _bound(path: Path) -> socket.socket:

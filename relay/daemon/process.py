@@ -1,4 +1,4 @@
-"""What belongs to the process and outlives a reload: clocks, secrets, folders, the log, proof of life."""
+"""What belongs to the process and outlives a reload: clocks, secrets, folders, the log, what is wrong, the figures."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from relay.config.values import SecretRef
 from relay.core.redact import Redactor
 from relay.core.secret import Secret
+from relay.daemon.metrics import Figures
 from relay.host.clock import Clock
 from relay.host.folders import Folders
 from relay.host.secrets import SecretReader
 from relay.host.systemd import Notifier
-from relay.jobs.beats import Beats
 from relay.jobs.conditions import Conditions
 
 
@@ -40,6 +40,6 @@ class Process:
     secrets: SecretReader
     clock: Clock
     notifier: Notifier
-    beats: Beats
     conditions: Conditions
+    figures: Figures
     jitter: Callable[[], float] = field(default=random.random)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from relay.core.errors import StorageError
 from relay.core.jobs import Json
 from relay.core.queue import ANSWERED, CLAIMED, CLOSED, DEAD, FORWARDING, SEEN, UNCERTAIN, VERIFYING
+from relay.daemon.metrics import Now, State
 from relay.daemon.process import Process
+from relay.jobs.holds import Kind
 
 if TYPE_CHECKING:
     from relay.daemon.app import App
@@ -17,7 +21,7 @@ VERSION = metadata.version("bseries-relay")
 OPEN = frozenset({SEEN, CLAIMED, FORWARDING, UNCERTAIN, ANSWERED, VERIFYING})
 
 
-def state_of(app: App, process: Process) -> str:
+def state_of(app: App, process: Process) -> State:
     """In one word: `starting`, `paused`, `degraded` or `working`."""
     if app.running is None:
         return "starting"
@@ -81,6 +85,17 @@ async def _work(app: App) -> dict[str, Json]:
         "open": sum(counts.get(state, 0) for state in OPEN),
         "dead": counts.get(DEAD, 0),
     }
+
+
+async def now(app: App, process: Process) -> Now:
+    """What the metrics tell beside what they count. Without the store they lack the jobs."""
+    jobs: dict[tuple[str, str, str], int] = {}
+    holds: list[Kind] = []
+    if app.running is not None:
+        holds = list(app.running.parts.holds.all())
+        with contextlib.suppress(StorageError):
+            jobs = await app.running.parts.store.counts()
+    return Now(state_of(app, process), process.conditions.all(), holds, jobs, app.plan.instance.requests)
 
 
 def moment(seconds: float) -> str:

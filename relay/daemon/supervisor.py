@@ -5,30 +5,38 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import structlog
 
 from relay.config.load import Loaded, load
-from relay.core.errors import ConfigError, RelayError, StorageError
+from relay.config.model import Settings
+from relay.core.errors import ConfigError, InternalError, RelayError, StorageError
 from relay.core.redact import Redactor
 from relay.daemon.admin import Admin
 from relay.daemon.app import App
+from relay.daemon.beside import beside
 from relay.daemon.control import ControlSocket
+from relay.daemon.exposition import Exposition
+from relay.daemon.metrics import Figures
 from relay.daemon.plan import Plan, make_plan
 from relay.daemon.process import KnownSecrets, Process
-from relay.daemon.report import VERSION, status_line
+from relay.daemon.report import VERSION, now, status_line
 from relay.daemon.watchdog import feed
+from relay.daemon.watching import ConfigWatch
 from relay.host.clock import Clock
 from relay.host.files import FolderLock
 from relay.host.folders import find_folders
 from relay.host.logs import Logs
 from relay.host.systemd import Notifier
-from relay.jobs.beats import Beats
 from relay.jobs.conditions import Conditions
 
 log = structlog.get_logger("relay.daemon")
+
+
+OF_THE_PROCESS = frozenset({"metrics", "configuration"})
+"""Conditions that a new plan does not end."""
 
 
 class Supervisor:
@@ -41,12 +49,24 @@ class Supervisor:
         self._loaded = loaded
         self._app = App(make_plan(loaded.settings, process), process)
         self._next: Plan | None = None
+        self._superseded: list[Plan] = []
+        self._applied = asyncio.Event()
         self._stopping = False
+        self._watch = ConfigWatch(main, process.environ, process.conditions, lambda: self._loaded.settings)
+        self._exposition = Exposition(process.figures.metrics, self._look, process.conditions)
 
     @property
     def app(self) -> App:
         """The relay at work."""
         return self._app
+
+    def _status_line(self) -> str:
+        return status_line(self._app, self._process)
+
+    async def _look(self) -> None:
+        self._process.figures.show(await now(self._app, self._process))
+
+    # -- life --------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Run until a signal or an administrator ends it.
@@ -56,34 +76,71 @@ class Supervisor:
 
         """
         process = self._process
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
-        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         admin = Admin(self, process)
-        async with ControlSocket(process.folders.socket, admin.serve):
-            feeding = asyncio.create_task(feed(process, lambda: status_line(self._app, process)), name="watchdog")
-            try:
-                process.notifier.ready(status_line(self._app, process))
-                log.info("daemon.ready", version=VERSION, config=str(self._main), state=str(process.folders.state))
-                await self._run_apps()
-            finally:
-                process.notifier.stopping()
-                feeding.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await feeding
+        async with contextlib.AsyncExitStack() as stack:
+            stack.enter_context(self._signals())
+            await stack.enter_async_context(ControlSocket(process.folders.socket, admin.serve))
+            await stack.enter_async_context(
+                beside(
+                    watchdog=feed(process, lambda: self._app.beats, self._status_line),
+                    watch=self._watch.run(),
+                    metrics=self._exposition.run(),
+                )
+            )
+            stack.callback(process.notifier.stopping)
+            self._listen()
+            process.notifier.ready(self._status_line())
+            log.info("daemon.ready", version=VERSION, config=str(self._main), state=str(process.folders.state))
+            await self._run_apps()
         log.info("daemon.stopped")
 
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        heard = {signal.SIGTERM: self.stop, signal.SIGINT: self.stop, signal.SIGHUP: self._hang_up}
+        for number, answer in heard.items():
+            loop.add_signal_handler(number, answer)
+        try:
+            yield
+        finally:
+            for number in heard:
+                loop.remove_signal_handler(number)
+
+    def _listen(self) -> None:
+        metrics = self._app.plan.settings.metrics
+        self._exposition.listen(metrics.listen if metrics else None)
+
     async def _run_apps(self) -> None:
-        while True:
-            await self._app.run()
-            if self._next is None:
-                return
-            self._app, self._next = App(self._next, self._process), None
-            self._process.notifier.ready(status_line(self._app, self._process))
-            log.info("daemon.reloaded")
-            if self._stopping:
-                self._app.stop()
+        try:
+            while True:
+                await self._app.run()
+                self._process.figures.keep(self._app.plan.instance.requests)
+                await self._close_superseded()
+                if self._next is None or self._stopping:
+                    return
+                self._replace(self._next)
+        finally:
+            if self._next is not None:
+                self._superseded.append(self._next)
+            await self._close_superseded()
+            self._applied.set()
+
+    async def _close_superseded(self) -> None:
+        while self._superseded:
+            await self._superseded.pop().aclose()
+
+    def _replace(self, plan: Plan) -> None:
+        """Take a plan into use; what was wrong under the old one is found again, if it still is."""
+        self._app, self._next = App(plan, self._process), None
+        conditions = self._process.conditions
+        for one in conditions.all():
+            if one.subject not in OF_THE_PROCESS:
+                conditions.clear(one.subject)
+        self._listen()
+        self._process.figures.reloaded("applied")
+        self._process.notifier.ready(self._status_line())
+        log.info("daemon.reloaded")
+        self._applied.set()
 
     def stop(self) -> None:
         """Stop in three stages; asked for a second time, abort."""
@@ -94,6 +151,8 @@ class Supervisor:
         self._process.notifier.stopping("finishing what is under way")
         self._app.stop()
 
+    # -- reload ------------------------------------------------------------------------------------------------------
+
     def _hang_up(self) -> None:
         with contextlib.suppress(RelayError):
             self.reload()
@@ -101,25 +160,63 @@ class Supervisor:
     def reload(self) -> None:
         """Read the configuration again and go on with it; with a bad one everything stays as it is.
 
+        The plan at work finishes what is under way first; `applied` tells when the new one has taken over.
+
         Raises:
             ConfigProblems: the files have problems.
             ConfigError: something that they name cannot be used, or cannot change while the relay runs.
 
         """
+        if self._stopping:
+            raise ConfigError(1020, "the relay is stopping")
         self._process.notifier.reloading("reading the configuration")
         try:
             loaded = load(self._main, self._process.environ)
-            if loaded.settings.storage.directory != self._loaded.settings.storage.directory:
-                raise ConfigError(1016, "storage.directory changes only by a restart")  # told like the rest
+            _check_reloadable(self._loaded.settings, loaded.settings)
             plan = make_plan(loaded.settings, self._process)
-        except RelayError as error:
-            log.error("daemon.reload_failed", code=error.code, error=str(error))  # noqa: TRY400
-            self._process.notifier.ready(status_line(self._app, self._process))
+        except Exception as error:
+            self._refused(error)
             raise
-        self._loaded = loaded
+        for warning in loaded.warnings:
+            log.warning("config.warning", problem=str(warning))
+        if self._next is not None:
+            self._superseded.append(self._next)
+        self._loaded, self._next = loaded, plan
         self._logs.set_level(loaded.settings.logging.level)
-        self._next = plan
-        self._app.stop()
+        self._watch.forget()
+        self._applied.clear()
+        self._app.stop(says_down=_row(plan.settings) != _row(self._app.plan.settings))
+
+    def _refused(self, error: Exception) -> None:
+        known = error if isinstance(error, RelayError) else InternalError(9001, type(error).__name__)
+        log.error("daemon.reload_failed", code=known.code, error=str(known))
+        self._process.figures.reloaded("refused")
+        self._process.notifier.ready(self._status_line())
+
+    async def applied(self) -> None:
+        """Return when the last reload's plan is at work.
+
+        Raises:
+            ConfigError: BSR-1020, the relay is stopped before that.
+
+        """
+        await self._applied.wait()
+        if self._next is not None or self._stopping:
+            raise ConfigError(1020, "the relay is stopping")
+
+
+def _check_reloadable(old: Settings, new: Settings) -> None:
+    for name, before, after in (
+        ("storage.directory", old.storage.directory, new.storage.directory),
+        ("logging.format", old.logging.format, new.logging.format),
+    ):
+        if before != after:
+            raise ConfigError(1020, f"{name} changes only by a restart")
+
+
+def _row(settings: Settings) -> tuple[bool, str, str]:
+    """Which row of `ecc_agent` is kept, if any."""
+    return settings.servicenow.register_agent, settings.servicenow.url, settings.relay.name
 
 
 def run(main: Path, environ: Mapping[str, str]) -> None:
@@ -145,8 +242,8 @@ def run(main: Path, environ: Mapping[str, str]) -> None:
             secrets=KnownSecrets(environ, redactor),
             clock=clock,
             notifier=Notifier(clock),
-            beats=Beats(clock),
             conditions=Conditions(clock),
+            figures=Figures(clock, VERSION),
         )
         try:
             with FolderLock.take(folders.state):

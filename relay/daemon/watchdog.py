@@ -10,6 +10,7 @@ import structlog
 
 from relay.daemon.process import Process
 from relay.host.systemd import watchdog_interval
+from relay.jobs.beats import Beats
 
 log = structlog.get_logger("relay.daemon")
 
@@ -17,12 +18,12 @@ UNWATCHED = 2.0
 """Seconds between two statuses when nobody watches."""
 
 
-async def feed(process: Process, status: Callable[[], str]) -> None:
+async def feed(process: Process, beats: Callable[[], Beats], status: Callable[[], str]) -> None:
     """Feed the watchdog and set the status line until cancelled; a loop that is late starves it on purpose."""
     interval = watchdog_interval(process.environ, os.getpid())
     said = ""
     while True:
-        late = process.beats.late()
+        late = beats().late()
         if late:
             log.error("daemon.stuck", code="BSR-9001", loops=late)
         elif interval is not None:

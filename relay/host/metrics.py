@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import resource
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -77,11 +77,26 @@ class _Process(Collector):
             yield GaugeMetricFamily(f"{PREFIX}_process_open_fds", "File descriptors in use.", value=held)
 
 
-class MetricsServer:
-    """Serves a `Metrics` page over plain HTTP/1.1, one request a connection."""
+async def _nothing() -> None:
+    pass
 
-    def __init__(self, metrics: Metrics, *, seconds: float = _SECONDS, connections: int = _MOST_CONNECTIONS) -> None:
+
+class MetricsServer:
+    """Serves a `Metrics` page over plain HTTP/1.1, one request a connection.
+
+    `before` is awaited before each page, within the time of the exchange; it must not raise.
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        *,
+        before: Callable[[], Awaitable[None]] = _nothing,
+        seconds: float = _SECONDS,
+        connections: int = _MOST_CONNECTIONS,
+    ) -> None:
         self._metrics = metrics
+        self._before = before
         self._seconds = seconds
         self._most = connections
         self._server: asyncio.Server | None = None
@@ -136,6 +151,7 @@ class MetricsServer:
             return _response("431 Request Header Fields Too Large", b"the header is too large\n")
         match header.split(b"\r\n", 1)[0].split(b" "):
             case [b"GET", path, b"HTTP/1.0" | b"HTTP/1.1"] if path.split(b"?", 1)[0] == b"/metrics":
+                await self._before()
                 return _response("200 OK", self._metrics.page(), "text/plain; version=0.0.4; charset=utf-8")
             case [b"GET", _, b"HTTP/1.0" | b"HTTP/1.1"]:
                 return _response("404 Not Found", b"the figures are at /metrics\n")

@@ -27,6 +27,8 @@ from relay.cli.output import exit_code
 from relay.core.codes import REGISTRY
 from relay.core.errors import RelayError
 from relay.core.machine import StateTable
+from relay.daemon.metrics import FIGURES
+from relay.host.metrics import PREFIX, Metrics
 
 ROOT = Path(__file__).parent.parent
 
@@ -235,6 +237,22 @@ def undescribed() -> list[str]:
     return [f"{what}: {', '.join(sorted(names))}" for what, names in pairs if names]
 
 
+# ---- metrics
+
+
+def metrics() -> str:
+    """The table of all figures."""
+    lines = ["| name | kind | labels | tells |", "|---|---|---|---|"]
+    for figure in FIGURES.values():
+        name = f"{PREFIX}_{figure.name}{'_total' if figure.kind == 'counter' else ''}"
+        labels = ", ".join(f"`{label}`" for label in figure.labels)
+        lines.append(f"| `{name}` | {figure.kind} | {labels} | {_cell(figure.help)} |")
+    for family in Metrics().registry.collect():
+        name = f"{family.name}{'_total' if family.type == 'counter' else ''}"
+        lines.append(f"| `{name}` | {family.type} |  | {_cell(family.documentation)} |")
+    return "\n".join(lines)
+
+
 # ---- pages
 
 BLOCKS: dict[str, Callable[[], str]] = {
@@ -242,6 +260,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "states": states,
     "log events": log_events,
     "log fields": log_fields,
+    "metrics": metrics,
 }
 _BLOCK = re.compile(r"(<!-- made by scripts/docs: ([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

@@ -49,6 +49,7 @@ EVENTS = {
     "jobs.stale": "a job was changed by somebody else while it was handled, who goes on with it",
     "library.message": "a line of a library, taken over",
     "log.failed": "a line that could not be made; only its time and the reason are left",
+    "metrics.listening": "the figures can be read at this address",
     "poll.close_failed": "a record that was set back to `ready` could not be closed again",
     "poll.foreign_rows": "ServiceNow returned records that were not asked for; they are left alone",
     "poll.page": "a poll returned records",
@@ -105,6 +106,7 @@ EVENTS = {
 }
 
 FIELDS = {
+    "part": "the part of the daemon that failed",
     "time": "RFC 3339 in UTC, to the millisecond; always there",
     "level": "`debug`, `info`, `warning`, `error` or `critical`; always there",
     "event": "the name in the table above; always there",

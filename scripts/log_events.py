@@ -106,7 +106,6 @@ EVENTS = {
 }
 
 FIELDS = {
-    "part": "the part of the daemon that failed",
     "time": "RFC 3339 in UTC, to the millisecond; always there",
     "level": "`debug`, `info`, `warning`, `error` or `critical`; always there",
     "event": "the name in the table above; always there",
@@ -171,4 +170,5 @@ FIELDS = {
     "tries": "how often it was tried",
     "version": "version of the relay",
     "wait": "seconds",
+    "part": "the part of the daemon that failed",
 }

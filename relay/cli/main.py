@@ -23,7 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "config": ("config", "Check, show and explain the configuration."),
     "status": ("status", "What the daemon is doing."),
     "pause": ("pause", "Stop taking work, with a reason."),
-    "resume": ("resume", "Lift the local hold."),
+    "resume": ("resume", "Lift every hold."),
     "reload": ("reload", "Have the daemon read its configuration again."),
     "jobs": ("jobs", "The durable queue: list, show, retry, discard."),
     "policy": ("policy", "What may pass: list the operations, test a call."),

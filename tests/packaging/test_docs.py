@@ -278,10 +278,26 @@ def test_json_that_is_shown_is_what_is_made() -> None:
     assert all(json.loads(text) for _, _, text in blocks("json"))
 
 
-# ---- whether a call was executed
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_scripts_that_are_shown_are_javascript() -> None:
+    """Every script parses, and the function of the developer's page writes a payload that the relay reads as meant."""
+    scripts = [text for _, _, text in blocks("js")]
+    (asking,) = [text for text in scripts if "function askRelay" in text]
+    program = """
+        const scripts = JSON.parse(require("fs").readFileSync(0));
+        for (const script of scripts.all) new Function(script);
+        class GlideRecord { initialize() {} insert() { process.stdout.write(this.name + " " + this.payload) } }
+        new Function("GlideRecord", "given", scripts.asking + "askRelay('r', 'x', given)")(GlideRecord, scripts.given);
+    """
+    given = {"a": '<"&\n>'}
+    told = json.dumps({"all": scripts, "asking": asking.partition("var output")[0], "given": given})
+    done = subprocess.run(["node", "-e", program], input=told, capture_output=True, text=True, check=True)
+    name, _, payload = done.stdout.partition(" ")
+    work = PayloadCodec().read(record("BSeriesProbe", name, payload)).work
+    assert work == TypedCall("x", given)
 
-NOT_IN_ANSWERS = {4011, 4010}
-"""Numbers between others of a range that are no codes."""
+
+# ---- whether a call was executed
 
 
 def test_whether_a_call_was_executed_is_told_of_every_code() -> None:

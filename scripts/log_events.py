@@ -11,7 +11,7 @@ EVENTS = {
     "audit.torn": "the audit log ended in a line that a crash had cut off; it was set aside in `file`",
     "claim.changed": "the record was changed between being seen and being claimed; the newer state counts",
     "claim.failed": "the claim did not succeed, or nobody knows; it is tried again in `wait` seconds",
-    "claim.not_looked": "ServiceNow could not be asked who took a record of ours; if another poller did, it is not noticed now",
+    "claim.not_looked": "ServiceNow could not be asked who took a record of ours; another poller stays unnoticed",
     "claim.taken": "the record is gone or is not ours any more, so it is forgotten",
     "close.failed": "an output could not be set to `processed`; tried again later",
     "config.warning": "the configuration has a warning; `problem` is its whole text",

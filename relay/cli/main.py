@@ -27,7 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "reload": ("reload", "Have the daemon read its configuration again."),
     "jobs": ("jobs", "The durable queue: list, show, retry, discard."),
     "policy": ("policy", "What may pass: list the operations, test a call."),
-    "audit": ("audit", "The tamper-evident log: verify, show."),
+    "audit": ("audit", "The tamper-evident log: verify it."),
     "bench": ("bench", "Measure throughput and latency on this machine."),
 }
 """Every command: its module in this package, and its line in the help."""

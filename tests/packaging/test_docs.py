@@ -148,7 +148,7 @@ def test_exit_codes_are_all_told() -> None:
     """The page on operating lists exactly the exit codes that the commands use."""
     section = TEXTS["docs/operating.md"].partition("## Exit codes")[2].partition("\n## ")[0]
     names = ("DONE", "FAILED", "USAGE", "WARNINGS", "UNAVAILABLE", "INTERNAL", "DISK", "TRY_AGAIN", "PERMISSION")
-    wanted = {getattr(output, name) for name in (*names, "CONFIGURATION")}
+    wanted = {getattr(output, name) for name in (*names, "CONFIGURATION", "INTERRUPTED")}
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", section, re.MULTILINE)} == wanted
 
 

@@ -23,6 +23,7 @@ from relay.core.record import Reply
 
 DEEPEST: Final = 64  # reports nest some ten elements
 MOST_ELEMENTS: Final = 500_000  # an answer of 5 MiB cannot sensibly hold more
+MOST_ATTRIBUTES: Final = 64  # of one element; reading them takes time in their number squared
 LISTS: Final = frozenset(
     {
         "command_shell_recordings",
@@ -106,8 +107,8 @@ def _build(body: bytes) -> etree._Element:
             raise ApplianceError(3009, "XML with a document type")
         depth += 1
         count += 1
-        if depth > DEEPEST or count > MOST_ELEMENTS:
-            raise ApplianceError(3009, "XML nested too deep or with too many elements")
+        if depth > DEEPEST or count > MOST_ELEMENTS or len(element.attrib) > MOST_ATTRIBUTES:
+            raise ApplianceError(3009, "XML nested too deep, or with too many elements or attributes")
     root: etree._Element = reader.root
     return root
 

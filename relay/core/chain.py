@@ -30,7 +30,7 @@ OWN_FIELDS = frozenset({"seq", "time", "prev", "check"})
 NEEDED_FIELDS = frozenset({"event", "job", "attempt"})
 _CHECK_DIGITS = 16
 _OWN_BYTES = 256  # of the log's own fields in a line, generously
-_TOKEN = re.compile(rb'[{,]"(attempt|event|job)":("(?:[^"\\]|\\.)*"|[^,}"]*)')
+_TOKEN = re.compile(rb'[{,]"(attempt|event|job|seen)":("(?:[^"\\]|\\.)*"|[^,}"]*)')
 
 Entry = dict[str, str | int | float | bool | None]
 
@@ -87,14 +87,20 @@ def _scalar(name: str, value: Json) -> str | int | float | bool | None:
 
 
 def key_of(entry: Entry) -> tuple[bytes, bytes]:
-    """What makes an entry the same as one in the log: its job, its event with attempt. As bytes of JSON."""
-    return _canonical(entry["job"]), _canonical(entry["event"]) + b" " + _canonical(entry["attempt"])
+    """What makes an entry the same as one in the log: its job, its event with attempt and `seen`. As bytes of JSON.
+
+    Why `seen`, where an entry has it: a record that was given up and comes back is a new job of the same id. Its calls
+    must not be left out because those of the former were logged.
+    """
+    step = _canonical(entry["event"]) + b" " + _canonical(entry["attempt"])
+    return _canonical(entry["job"]), step + (b" " + _canonical(entry["seen"]) if "seen" in entry else b"")
 
 
 def key_in(line: bytes) -> tuple[bytes, bytes]:
     """`key_of` the entry of a line that this log wrote. Whatever the line is, it does not raise."""
     found = dict(_TOKEN.findall(line))
-    return found.get(b"job", b""), found.get(b"event", b"") + b" " + found.get(b"attempt", b"")
+    step = found.get(b"event", b"") + b" " + found.get(b"attempt", b"")
+    return found.get(b"job", b""), step + (b" " + found[b"seen"] if b"seen" in found else b"")
 
 
 def next_line(head: Head, entry: Entry, time: str) -> tuple[bytes, Head]:

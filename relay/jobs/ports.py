@@ -92,8 +92,9 @@ class Audit(Protocol):
     async def append(self, entries: Iterable[Mapping[str, Json]]) -> None:
         """Append entries and return when they are on disk.
 
-        An entry holds at least `event`, `job` and `attempt`; one that is already in the log by these three is skipped,
-        so that a step repeated after a crash leaves one line. `seq`, `time` and `prev` are added by the log.
+        An entry holds at least `event`, `job` and `attempt`; one that is already in the log by these three, and by
+        `seen` where it has that, is skipped, so that a step repeated after a crash leaves one line. `seq`, `time` and
+        `prev` are added by the log.
 
         Raises:
             StorageError: BSR-5007 or BSR-5005; the effect that was to follow must not happen.

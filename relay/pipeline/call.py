@@ -25,7 +25,7 @@ from relay.jobs.ledger import Move
 from relay.jobs.runner import UNWRITABLE
 from relay.pipeline.judge import Judged
 from relay.pipeline.parts import Parts
-from relay.pipeline.render import Asked, store_answer
+from relay.pipeline.render import OFF_LOOP, Asked, store_answer
 
 log = structlog.get_logger("relay.forward")
 
@@ -68,6 +68,8 @@ class Caller:
     async def carry(self, job: Job, record: Record, judged: Judged, ruling: Allowed) -> None:
         """Make the call, or find that it must not be made now or at all."""
         call = Call(job, record, judged, ruling)
+        if await self._not_again(call):
+            return
         if await self._too_old(call) or await self._held(call):
             return
         error = await self._admitted(call)
@@ -77,6 +79,18 @@ class Caller:
             await self._send(call)
 
     # -- before the call ---------------------------------------------------------------------------------------------
+
+    async def _not_again(self, call: Call) -> bool:
+        """Whether the call may have been made when it was safe to repeat, or not allowed at all, and is unsafe now.
+
+        Between its being settled and now the configuration may have changed.
+        """
+        if call.ruling.request.safe or not call.job.data.get("unknown"):
+            return False
+        error = ApplianceError(3010, "the operation is no longer safe to repeat")
+        data = {"code": error.number, "operation": call.ruling.request.operation, "rule": call.ruling.rule}
+        await self._store(call, "given up", Failure(error.text), data)
+        return True
 
     async def _held(self, call: Call) -> bool:
         """Whether a hold stops the call; it then waits."""
@@ -188,6 +202,7 @@ class Caller:
             "event": "intent",
             "job": call.job.id,
             "attempt": attempt,
+            "seen": call.job.created,
             "appliance": request.appliance,
             "by": call.record["sys_created_by"],
             "request_bytes": len(payload),
@@ -206,11 +221,17 @@ class Caller:
         data: dict[str, Json] = {"code": None}
         if call.judged.format == "json":
             try:
-                outcome = self._parts.shaper.to_json(reply)
+                outcome = await self._shaped(reply)
             except ApplianceError as error:
                 outcome, data = Failure(error.text), {"code": error.number}
         log.info("forward.responded", status=reply.status, bytes=len(reply.body), milliseconds=milliseconds)
         await self._store(call, "responded", outcome, data, milliseconds)
+
+    async def _shaped(self, reply: Reply) -> Reply:
+        """The reply as JSON; a large one is read in a worker thread, so that nothing else waits for it."""
+        if len(reply.body) > OFF_LOOP:
+            return await asyncio.to_thread(self._parts.shaper.to_json, reply)
+        return self._parts.shaper.to_json(reply)
 
     async def _no_reply(self, call: Call, error: RelayError) -> None:
         """The call began and ended without an answer that can be used."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.appliance.values import DEEPEST, JsonShaper
+from relay.appliance.values import DEEPEST, MOST_ATTRIBUTES, JsonShaper
 from relay.core.errors import ApplianceError
 from relay.core.record import Reply
 
@@ -103,3 +103,14 @@ def test_any_bytes_are_json_or_a_code(body: bytes) -> None:
         number = 0
         assert isinstance(reply.body, bytes)
     assert number in {0, 3009}
+
+
+@pytest.mark.timeout(10)
+def test_attributes_without_end_cost_no_time() -> None:
+    """An answer of one element with 400,000 attributes is refused at once; read, it would stop the relay for hours."""
+    element = "<a " + " ".join(f"a{number}=''" for number in range(400_000)) + "/>"
+    with pytest.raises(ApplianceError) as caught:
+        shaped(element)
+    assert caught.value.number == 3009
+    most = "<a " + " ".join(f"a{number}=''" for number in range(MOST_ATTRIBUTES)) + "/>"
+    assert len(shaped(most)["a"]) == MOST_ATTRIBUTES  # type: ignore[index]  # an object

@@ -203,3 +203,14 @@ def test_what_is_not_fit_is_refused(wrong: dict[str, Any]) -> None:
     """An entry without its key, with a field of the log's own, with more than scalars, or too long is a fault."""
     with pytest.raises(ValueError, match="audit"):
         entry_of(wrong)
+
+
+def test_a_job_that_comes_back_is_another() -> None:
+    """Entries of two jobs of one id, seen at different times, are two; without `seen` they would be one."""
+    intent = {"event": "intent", "job": "a1", "attempt": 1}
+    former, latter = entry_of({**intent, "seen": 1.5}), entry_of({**intent, "seen": 2.5})
+    assert key_of(former) != key_of(latter)
+    assert key_of(former) == key_of(entry_of({**intent, "seen": 1.5, "by": "somebody"}))
+    for entry in (former, latter):
+        line, _ = next_line(Head(), entry, TIME)
+        assert key_in(line) == key_of(entry)

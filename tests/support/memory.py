@@ -232,7 +232,7 @@ class MemoryStore:
 
 
 class MemoryAudit:
-    """The audit log as a list; a line that is there already by event, job and attempt is skipped."""
+    """The audit log as a list; a line that is there already by event, job, attempt and `seen` is skipped."""
 
     def __init__(self) -> None:
         self.lines: list[dict[str, Json]] = []
@@ -242,9 +242,9 @@ class MemoryAudit:
         error = self.fail("append")
         if error is not None:
             raise error
-        known = {(line["event"], line["job"], line["attempt"]) for line in self.lines}
+        known = {(line["event"], line["job"], line["attempt"], line.get("seen")) for line in self.lines}
         for entry in entries:
-            key = (entry["event"], entry["job"], entry["attempt"])
+            key = (entry["event"], entry["job"], entry["attempt"], entry.get("seen"))
             if key not in known:
                 known.add(key)
                 self.lines.append(json.loads(json.dumps(dict(entry))))

@@ -52,9 +52,11 @@ def read_token(body: bytes, now: float) -> Token | None:
         return None
     if not isinstance(kind, str) or kind.lower() != "bearer":
         return None
-    if isinstance(life, bool) or not isinstance(life, int | float) or not math.isfinite(life) or life <= 0:
+    if isinstance(life, bool) or not isinstance(life, int | float) or life <= 0:
         return None
-    return Token(Secret(token), now, now + min(float(life), LONGEST_LIFE))
+    if isinstance(life, float) and not math.isfinite(life):  # a whole number of any length is finite
+        return None
+    return Token(Secret(token), now, now + min(life, LONGEST_LIFE))
 
 
 def error_name(body: bytes) -> str | None:

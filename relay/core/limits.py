@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from email.utils import parsedate_to_datetime
 from typing import Literal
+
+from relay.core.servertime import http_date
 
 HOUR = 3600.0
 
@@ -144,14 +145,10 @@ def hold(usage: Usage, now: float, seconds: float | None) -> Usage:
 def retry_after(text: str | None, wall: float) -> float | None:
     """Seconds of a `Retry-After` header: a number, or a date compared with `wall` (seconds since the epoch)."""
     number = _number(text)
-    if text is None or number is not None:
+    if number is not None:
         return number
-    try:
-        date = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    # RFC 9110 dates are GMT; one without a zone would be compared with this machine's.
-    return max(0.0, date.timestamp() - wall) if date.tzinfo else None
+    date = http_date(text)
+    return None if date is None else max(0.0, date - wall)
 
 
 def _number(text: str | None) -> float | None:

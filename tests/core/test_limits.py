@@ -212,3 +212,9 @@ def test_usage_stays_small() -> None:
         usage, _ = take(SHIPPED, usage, 10 + step * 7.3, reserved=True)
     assert len(usage.second) <= 21
     assert len(usage.hour) <= 61
+
+
+def test_a_date_that_no_calendar_holds_says_nothing() -> None:
+    """A hostile Retry-After is as good as none; it raises nothing, since a 429 surely was not executed."""
+    assert retry_after("Mon, 01 Jan 2024 00:00:00 +99999999999999", 0.0) is None
+    assert retry_after("Mon, 01 Jan 2024 00:00:00 +" + "9" * 10_000, 0.0) is None

@@ -353,3 +353,15 @@ def test_damaged(topic: str, start: int, length: int, junk: str) -> None:
 def test_garbage(topic: str, payload: str) -> None:
     """Garbage is a request or a refusal, never anything else."""
     judged(topic, payload)
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    "content_type",
+    ["text/plain; charset*=us-ascii''%00", "text/plain; charset*=punycode''a%00", 'text/plain;"' + ";" * 90_000],
+    ids=["NUL", "codec", "long"],
+)
+def test_any_content_type_has_an_answer(content_type: str) -> None:
+    """Whatever the appliance calls its answer, the answer is written, and soon."""
+    read = write(Reply(200, (("Content-Type", content_type),), b"hello"))
+    assert (read.body, read.parameters.get("output_encoding")) in {("hello", None), ("aGVsbG8=", "base64")}

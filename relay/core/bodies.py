@@ -61,10 +61,11 @@ def read_given(call: HttpCall, query: str) -> tuple[Given, ...]:
     what = "message_parameters"
     given += [Given(read_value(name, what), read_value(value, what), "query") for name, value in call.query]
     given += _soap(call.body) if call.soap_action is not None else _body(call)
-    names = [item.name for item in given]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise Refusal(4004, f"'{shown(twice)}' is given twice", "arguments")
+    seen: set[str] = set()
+    for item in given:
+        if item.name in seen:
+            raise Refusal(4004, f"'{shown(item.name)}' is given twice", "arguments")
+        seen.add(item.name)
     return tuple(given)
 
 

@@ -14,10 +14,14 @@ from urllib.parse import unquote_plus
 from xml.sax.saxutils import quoteattr
 
 from relay.core.jobs import Json
+from relay.core.urls import MAX_TEXT
 from relay.servicenow import json_reader
 from relay.servicenow.payload_shapes import SECRET_HEADERS, is_encrypted, is_secret_name
 
 _FORM: Final = re.compile(r"[A-Za-z0-9_.%+\[\]-]{1,255}=[^\s<>{}]*\Z")
+LONGEST_FORM: Final = MAX_TEXT
+"""Characters of a query or form that are gone through. The policy refuses longer ones whatever they hold, and a record
+of a million `&` would otherwise keep everything else waiting for seconds."""
 _USER_INFO: Final = re.compile(r"\A([A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*@")
 
 Pairs = tuple[tuple[str, str], ...]
@@ -42,7 +46,12 @@ def query(pairs: Iterable[tuple[str, str]]) -> Pairs:
 
 
 def url(text: str) -> str:
-    """A URL whose query holds no credentials. Its other parts are left as they are, for the policy to judge."""
+    """A URL whose query holds no credentials. Its other parts are left as they are, for the policy to judge.
+
+    One that is too long for the policy is left as it is altogether.
+    """
+    if len(text) > LONGEST_FORM:
+        return text
     front, mark, rest = text.partition("?")
     if not mark:
         return text
@@ -52,7 +61,9 @@ def url(text: str) -> str:
 
 
 def url_to_show(text: str) -> str:
-    """A URL as an answer repeats it: without `user:password@` as well."""
+    """A URL as an answer repeats it: without `user:password@` as well. Of an overlong one nothing is repeated."""
+    if len(text) > LONGEST_FORM:
+        return ""
     return _USER_INFO.sub(lambda match: f"{match[1] or ''}//", url(text))
 
 
@@ -69,9 +80,12 @@ def _is_secret_pair(piece: str) -> bool:
 
 
 def body(text: str, content_type: str) -> str:
-    """A request's body without the credentials in it: pairs of a form, top-level members of a JSON object."""
-    if "form-urlencoded" in content_type.casefold() or (not content_type and _FORM.match(text)):
-        return form(text)
+    """A request's body without the credentials in it: pairs of a form, top-level members of a JSON object.
+
+    A form that is too long for the policy is left as it is.
+    """
+    if _is_form(text, content_type):
+        return text if len(text) > LONGEST_FORM else form(text)
     if text.lstrip()[:1] == "{":
         try:
             value = json_reader.parse_strict(text)
@@ -82,8 +96,14 @@ def body(text: str, content_type: str) -> str:
     return text
 
 
+def _is_form(text: str, content_type: str) -> bool:
+    return "form-urlencoded" in content_type.casefold() or (not content_type and _FORM.match(text) is not None)
+
+
 def body_to_show(text: str, content_type: str) -> str | None:
     """A request's body as an answer repeats it; None when it may hold credentials that `body` cannot take out."""
+    if len(text) > LONGEST_FORM and _is_form(text, content_type):
+        return None
     cleaned = body(text, content_type)
     if cleaned.lstrip()[:1] not in {"{", "["}:
         return cleaned

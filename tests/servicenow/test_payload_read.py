@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 from xml.sax.saxutils import quoteattr
@@ -436,3 +437,21 @@ def test_errors_quote_nothing() -> None:
     """What is refused is not repeated in the error."""
     error: Any = refused("RESTProbe", "<parameters><very-secret")
     assert "very-secret" not in error.text
+
+
+FORM = ("message_headers", fields(("Content-Type", "application/x-www-form-urlencoded")))
+
+
+def test_overlong_forms_are_left_to_the_policy() -> None:
+    """A URL or form of thousands of `&` is not gone through: the policy refuses it by its length, no answer has it."""
+    address = "https://a.example/api?password=hunter2" + "&" * 80_000
+    form = "password=hunter2" + "&" * 80_000
+    began = time.process_time()
+    request = read("RESTProbe", parameters(FORM, ("source", address), ("content", form)), name="POST")
+    assert time.process_time() - began < 0.5
+    assert isinstance(request.work, HttpCall)
+    assert (request.work.url, request.work.body) == (address, form)
+    assert "hunter2" not in str(request.parameters)
+    guessed = parameters(("source", "https://a/"), ("content", "a=b&password=hunter2" + "&" * 80_000))
+    untyped = read("RESTProbe", guessed, name="POST")
+    assert "hunter2" not in str(untyped.parameters)

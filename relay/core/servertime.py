@@ -10,23 +10,32 @@ from email.utils import parsedate_to_datetime
 
 FRESH = 300.0
 """Seconds. An older reading tells nothing any more: this machine may have slept, or its monotonic clock may drift."""
+STEP = 30.0
+"""Seconds. Less than any `expire` that makes sense, more than NTP slews within `FRESH`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerClock:
-    """One reading: the instance's time, and this machine's monotonic time when it arrived; None before the first."""
+    """One reading: the instance's time, and this machine's clocks when it arrived; None before the first."""
 
     reading: float | None = None
     monotonic: float = 0.0
+    wall: float = 0.0
 
-    def heard(self, date: str | None, monotonic: float) -> ServerClock:
+    def heard(self, date: str | None, monotonic: float, wall: float) -> ServerClock:
         """The clock after an answer with this `Date` header; unchanged when the header is absent or no date."""
         time = http_date(date)
-        return self if time is None else ServerClock(time, monotonic)
+        return self if time is None else ServerClock(time, monotonic, wall)
 
-    def now(self, monotonic: float) -> float | None:
-        """Seconds since the epoch; None without a fresh reading. Exact to about a second."""
+    def now(self, monotonic: float, wall: float) -> float | None:
+        """Seconds since the epoch; None without a fresh reading. Exact to about a second.
+
+        The monotonic clock stands still while a machine sleeps: what then looks fresh may be hours old. So a step of
+        one clock against the other makes the reading an old one, until the next answer comes.
+        """
         if self.reading is None or not 0 <= monotonic - self.monotonic <= FRESH:
+            return None
+        if abs((wall - self.wall) - (monotonic - self.monotonic)) > STEP:
             return None
         return self.reading + (monotonic - self.monotonic)
 

@@ -48,7 +48,7 @@ class Shared:
 
     def now(self) -> float | None:
         """The instance's clock, seconds since the epoch; None without a fresh reading."""
-        return self.server_clock.now(self.clock.monotonic())
+        return self.server_clock.now(self.clock.monotonic(), self.clock.wall())
 
     def check_quiet(self) -> None:
         """Raise while all sessions wait because the credentials were refused: instances lock users after some tries."""
@@ -78,7 +78,9 @@ class Shared:
         except HttpFault as fault:
             log.info("servicenow.fault", lane=lane, method=request.method, fault=fault.kind, detail=fault.detail)
             raise fault_error(fault, self.now()) from None
-        self.server_clock = self.server_clock.heard(response.header("date"), self.clock.monotonic())
+        self.server_clock = self.server_clock.heard(
+            response.header("date"), self.clock.monotonic(), self.clock.wall()
+        )
         log.debug(
             "servicenow.request",
             lane=lane,

@@ -78,9 +78,7 @@ class Shared:
         except HttpFault as fault:
             log.info("servicenow.fault", lane=lane, method=request.method, fault=fault.kind, detail=fault.detail)
             raise fault_error(fault, self.now()) from None
-        self.server_clock = self.server_clock.heard(
-            response.header("date"), self.clock.monotonic(), self.clock.wall()
-        )
+        self.server_clock = self.server_clock.heard(response.header("date"), self.clock.monotonic(), self.clock.wall())
         log.debug(
             "servicenow.request",
             lane=lane,

@@ -1,8 +1,8 @@
 """The daemon, killed by its own hand at a named step: `python -m support.killer PLAN run --config FILE`.
 
-PLAN is JSON: `step` names one of `STEPS` (absent: nothing kills), `side` is `before` or `after`, `number` is which time.
-Two waits that are no setting are shortened: ten seconds between two looks for a missing answer, and two seconds that
-closing waits for company.
+PLAN is JSON: `step` names one of `STEPS` (absent: nothing kills), `side` is `before` or `after`, `number` counts.
+Waits that are no setting are shortened: between two looks for a missing answer, until held work is looked at again,
+that closing waits for company, and all that grow with failures. What is waited for stays the same.
 
 Why from outside: the product has no hook for this, its classes are wrapped here before it starts.
 """
@@ -14,16 +14,18 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from importlib import import_module
 from typing import Any, Final
 
 from relay.appliance.fleet import Fleet
 from relay.audit.log import AuditLog
 from relay.cli.main import main
 from relay.core.jobs import Change
-from relay.pipeline import stages, verify
+from relay.core.retry import Backoff
 from relay.pipeline.parts import KEPT
-from relay.servicenow import attachments, push
+from relay.servicenow import attachments
 from relay.servicenow.pull import Pull
+from relay.servicenow.push import Push
 from relay.storage.sqlite import SqliteStore
 
 Wants = Callable[..., bool]
@@ -78,15 +80,15 @@ STEPS: Final[dict[str, tuple[Any, str, Wants]]] = {
     "responded": (SqliteStore, "change", _move("FORWARDING", "ANSWERED")),
     "outcome": (AuditLog, "append", _line("outcome")),
     "marked": (SqliteStore, "change", _mark("inserting")),
-    "insert": (push.Push, "insert", _some),
+    "insert": (Push, "insert", _some),
     "learned": (SqliteStore, "set_fact", _fact(KEPT)),
     "inserted": (SqliteStore, "change", _move("ANSWERED", "INSERTED")),
-    "begin large": (push.Push, "begin_large", _any),
+    "begin large": (Push, "begin_large", _any),
     "part stored": (SqliteStore, "change", _mark("part")),
     "upload": (attachments, "upload", _any),
-    "finish large": (push.Push, "finish_large", _any),
+    "finish large": (Push, "finish_large", _any),
     "delivered": (AuditLog, "append", _line("delivered")),
-    "close": (push.Push, "close", _some),
+    "close": (Push, "close", _some),
     "closed": (SqliteStore, "change", _move("INSERTED", "CLOSED")),
     # of the life after a crash
     "crashed call": (SqliteStore, "change", _move("FORWARDING", "UNCERTAIN")),
@@ -129,10 +131,17 @@ def die(where: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def hurry() -> None:
+    """Shorten the waits that are no setting."""
+    quick: dict[str, Any] = {"LOOK_AGAIN": 0.3, "HELD": 0.3, "LAZY": 0.3, "TROUBLE": Backoff(first=0.1, longest=1.0)}
+    for part in ("call", "claim", "close", "poll", "push", "recover", "stages", "verify"):
+        values = vars(import_module(f"relay.pipeline.{part}"))
+        values.update((name, value) for name, value in quick.items() if name in values)
+
+
 if __name__ == "__main__":
     plan = json.loads(sys.argv.pop(1))
-    for owner, name in ((verify, "LOOK_AGAIN"), (stages, "LAZY")):
-        setattr(owner, name, 0.3)
+    hurry()
     if "step" in plan:
         arm(plan["step"], plan["side"], plan["number"])
     main(prog_name="bseries-relay")

@@ -8,11 +8,14 @@ import os
 import sqlite3
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from relay.audit.segments import FOLDER
 from relay.audit.verify import verify_folder
 from relay.cli.daemon_process import _PASSED_ON, DaemonProcess
+from relay.daemon.client import ask
+from relay.sandbox.instance import RIVAL
 from relay.sandbox.oracle import Summary
 from support.breakage import environment
 from support.daemon import World
@@ -67,7 +70,7 @@ def impatient(world: World) -> Life:
     return Life(world, ("-m", "support.killer", "{}"))
 
 
-async def rest(world: World, seconds: float = 30.0) -> Summary:
+async def rest(world: World, seconds: float = 40.0) -> Summary:
     """Let the running daemon finish, stop it, and judge the world: sandbox, store and audit log.
 
     Raises:
@@ -75,9 +78,10 @@ async def rest(world: World, seconds: float = 30.0) -> Summary:
 
     """
     try:
-        await world.answered(len(world.box.jobs), seconds)
-        await world.processed(seconds)
+        await eventually(lambda: at_rest(world), seconds)
+        await eventually(lambda: set(status(world)["jobs"]) <= {"CLOSED"}, seconds)
     except TimeoutError:
+        await world.daemon.kill()
         raise AssertionError(f"{world.box.check(final=True)}\n{jobs(world)}") from None
     assert await world.daemon.stop() == 0
     summary = world.box.check(final=True)
@@ -88,6 +92,32 @@ async def rest(world: World, seconds: float = 30.0) -> Summary:
     faults = [line for line in world.log() if line["event"] in {"jobs.fault", "forward.fault", "forward.unreadable"}]
     assert not faults, faults
     return summary
+
+
+async def eventually(predicate: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait until something holds that nobody tells of."""
+    async with asyncio.timeout(seconds):
+        while not await asyncio.to_thread(predicate):  # noqa: ASYNC110  # there is no event to wait for
+            await asyncio.sleep(0.03)
+
+
+def status(world: World) -> dict[str, Any]:
+    """What the running daemon says of itself."""
+    found: dict[str, Any] = ask([world.state / "control.sock"], "status")
+    return found
+
+
+def codes(world: World) -> set[str]:
+    """The codes of what is wrong by the daemon's own word."""
+    return {one["code"] for one in status(world)["conditions"]}
+
+
+def at_rest(world: World) -> bool:
+    """Whether every job has an answer, ours or a rival's, and every output that is not a rival's is processed."""
+    tables, answered = world.box.servicenow.tables, world.box.servicenow.answered
+    rows = [tables.get("ecc_queue", job.sys_id) for job in world.box.jobs]
+    ours = [row for row in rows if row is not None and row["sys_updated_by"] != RIVAL]
+    return all(row["sys_id"] in answered and row["state"] == "processed" for row in ours)
 
 
 def jobs(world: World) -> Counter[str]:

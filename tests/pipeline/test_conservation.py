@@ -65,7 +65,7 @@ OTHER_FAULTS = [
 CALL_FAULTS = ["not sent", "lost", "done", "429", "paced", "too large", "bug", "final"]
 POINTS = ["", "call", "call", "insert", "insert", "change", "append", "claim", "add", "begin_large", "finish_large"]
 WHEN = st.sampled_from(["before", "after"])
-AT_REST = {"", "CLOSED", "DEAD", "tombstone"}
+AT_REST = {"CLOSED", "tombstone"}
 
 
 class Conservation(RuleBasedStateMachine):
@@ -268,8 +268,8 @@ class Conservation(RuleBasedStateMachine):
         world = self._the_world
         for one in self.outputs:
             state, answers = world.state(one), len(world.queue.answers(one))
-            fine = state in AT_REST and (answers == 1 or state == "DEAD") and world.queue.rows[one]["state"] != "ready"
-            fine = fine and (state == "DEAD" or world.queue.rows[one]["state"] == "processed")
+            closed = answers == 1 and world.queue.rows[one]["state"] == "processed"
+            fine = state == "DEAD" or (state in AT_REST and closed)
             if explain:
                 assert fine, (one, state, answers, world.queue.rows[one], world.store.jobs.get(one))
             if not fine:

@@ -122,7 +122,8 @@ class Runner:
                 jobs = await self._due(drive)
             if not jobs:
                 drive.empty = True
-                drive.next_due = await self._store.next_due(stage.kind, stage.states, stage.lane, self._clock.wall())
+                # By the moment of the look that found nothing: what fell due since then would else be seen by neither.
+                drive.next_due = await self._store.next_due(stage.kind, stage.states, stage.lane, drive.looked)
         except StorageError as error:
             self._storage_failed(error)
             drive.empty = True  # as far as can be told; a stop must not wait for a store that fails
@@ -141,7 +142,8 @@ class Runner:
         limit = size + len(passed_over)
         passed_over |= self._waits.not_over()
         while True:
-            found = await self._store.due(stage.kind, stage.states, stage.lane, self._clock.wall(), limit)
+            drive.looked = self._clock.wall()
+            found = await self._store.due(stage.kind, stage.states, stage.lane, drive.looked, limit)
             passed_over |= self._held
             known = {job.id: job for job in (*found, *filter(stage.wants, self._waits.over()))}
             free = [job for job in known.values() if job.id not in passed_over and stage.accepts(job)]
@@ -229,4 +231,5 @@ class _Drive:
         self.wake = asyncio.Event()
         self.credit = NO_CREDIT
         self.empty = False
+        self.looked = 0.0
         self.next_due: float | None = None

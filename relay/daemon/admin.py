@@ -15,7 +15,7 @@ from relay.daemon.report import moment, status
 from relay.jobs.ledger import Move, StaleJob
 from relay.pipeline.render import Asked, store_answer
 from relay.pipeline.rows import rows
-from relay.pipeline.verify import GUARD
+from relay.pipeline.verify import GUARD, forget_user
 
 if TYPE_CHECKING:
     from relay.daemon.supervisor import Supervisor
@@ -88,6 +88,8 @@ class Admin:
         await self._log("resume", author, "")
         lifted = [kind for kind in parts.holds.all() if await parts.holds.lift(kind, author=author)]
         self._process.conditions.clear(GUARD)
+        if "guard" in lifted and not self._supervisor.app.plan.user:
+            await forget_user(parts)
         return {"lifted": lifted}
 
     async def _log(self, event: str, author: str, reason: str) -> None:

@@ -15,7 +15,7 @@ from relay.core.record import Failure, Record
 from relay.core.retry import Backoff
 from relay.jobs.ledger import Move
 from relay.pipeline.judge import judge
-from relay.pipeline.parts import Parts
+from relay.pipeline.parts import USER, Parts
 from relay.pipeline.render import Asked, store_answer
 from relay.pipeline.rows import ATTACHED, NOT_UNDER_WAY, rows
 
@@ -54,6 +54,15 @@ async def guard_against(parts: Parts, claimed: Sequence[Record]) -> None:
     foreign = {row["sys_updated_by"] for row in claimed if not may_be(parts.learned.user, row["sys_updated_by"])}
     if foreign:
         await stand_guard(parts, f"rows of our agent were claimed by {', '.join(sorted(foreign))}")
+
+
+async def forget_user(parts: Parts) -> None:
+    """Learn anew by whose name our own changes are known: what was taken for another poller was the relay itself.
+
+    So it is after the integration got another ServiceNow user: without this every record would be another poller's.
+    """
+    await parts.store.set_fact(USER, None)
+    parts.learned.user = ""
 
 
 class Verify:

@@ -1,0 +1,26 @@
+"""The ServiceNow user that the relay takes itself for, where only ServiceNow can tell."""
+
+from __future__ import annotations
+
+from support.pipeline import World, in_world
+from support.sides import USER
+
+from relay.pipeline.parts import USER as FACT
+from relay.pipeline.verify import GUARD, forget_user
+
+
+@in_world()
+async def test_another_account_is_learned_after_a_resume(world: World) -> None:
+    """With another account all claims look like another poller's; what `resume` does makes them our own again."""
+    world.user = ""
+    await world.store.set_fact(FACT, "the former account")
+    world.queue.output(1, payload="unsafe default")
+    life = world.life()
+    await life.until(lambda: life.conditions.has(GUARD))
+    await forget_user(life.parts)
+    assert await life.holds.lift("guard", author="somebody")
+    life.conditions.clear(GUARD)
+    one = world.queue.output(2, payload="unsafe default")
+    await life.until(lambda: bool(world.queue.answers(one)))
+    assert not life.conditions.has(GUARD)
+    assert await world.store.fact(FACT) == life.parts.learned.user == USER

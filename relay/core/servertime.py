@@ -13,6 +13,8 @@ FRESH = 300.0
 STEP = 30.0
 """Seconds. Less than any `expire` that makes sense, more than NTP slews within `FRESH`."""
 
+_LAST_YEAR = 9999  # a time in it could pass the end of the calendar
+
 
 @dataclass(frozen=True, slots=True)
 class ServerClock:
@@ -46,6 +48,6 @@ def http_date(text: str | None) -> float | None:
         return None
     try:
         parsed = parsedate_to_datetime(text)
-        return parsed.timestamp() if parsed.tzinfo else None
+        return parsed.timestamp() if parsed.tzinfo and parsed.year < _LAST_YEAR else None
     except (ValueError, TypeError, IndexError, OverflowError):
         return None

@@ -14,6 +14,7 @@ PAYLOAD: Final = "payload"
 """The name under which ServiceNow's own scripts look for a payload that was too large for its field."""
 _MOST: Final = 10  # of one name at one row; more than one is already a leftover of a broken upload
 _TYPE: Final = "text/xml"
+_DIGITS: Final = 15  # of a size in bytes; Python reads no number of thousands of digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,4 +66,5 @@ async def delete(lane: Lane, attachment: Attachment) -> None:
 
 def _attachment(row: calls.Row) -> Attachment:
     size = row.get("size_bytes", "")
-    return Attachment(row.get("sys_id", ""), int(size) if size.isascii() and size.isdigit() else -1)
+    known = size.isascii() and size.isdigit() and len(size) <= _DIGITS
+    return Attachment(row.get("sys_id", ""), int(size) if known else -1)

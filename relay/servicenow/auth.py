@@ -180,6 +180,6 @@ def token_of(answer: Json) -> tuple[Secret, float]:
         raise ServiceNowError(2017, "the token is no bearer token")
     try:
         life = float(found.get("expires_in", DEFAULT_LIFE))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         life = DEFAULT_LIFE
     return Secret(f"Bearer {token}"), life if 0 < life <= 10 * 365 * 86400 else DEFAULT_LIFE

@@ -28,6 +28,9 @@ LONGEST: Final = 2_000_000
 FRAME: Final = 400
 """Bytes that a part costs beside its body and target."""
 
+LONGEST_TIME: Final = 600_000
+"""Milliseconds. No part is believed to have taken longer than ten minutes."""
+
 _numbers = itertools.count(1)
 
 
@@ -110,7 +113,7 @@ def _number(entry: Json) -> int | None:
 
 def _seconds(served: Json) -> float:
     found = served.get("execution_time")
-    return max(0.0, found / 1000) if isinstance(found, int | float) else 0.0
+    return max(0.0, min(found, LONGEST_TIME) / 1000) if isinstance(found, int | float) else 0.0
 
 
 def _part(served: Json) -> Part:

@@ -41,7 +41,16 @@ def test_a_machine_that_slept_knows_no_time(step: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "date", [None, "", "yesterday", "06 Nov 1994 08:49:37", "x" * 500, "Sun, 99 Nov 1994 08:49:37 GMT"]
+    "date",
+    [
+        None,
+        "",
+        "yesterday",
+        "06 Nov 1994 08:49:37",
+        "x" * 500,
+        "Sun, 99 Nov 1994 08:49:37 GMT",
+        "Fri, 31 Dec 9999 23:59:59 GMT",
+    ],
 )
 def test_no_date_changes_nothing(date: str | None) -> None:
     """A header that is absent or no date leaves the last reading."""

@@ -90,6 +90,8 @@ def test_contradictions() -> None:
         (served("0", None, "2x"), (2012, True)),
         (served("0", "a", execution_time="long"), "a"),
         (served("0", "a", execution_time=-5), "a"),
+        (served("0", "a", execution_time=10**400), "a"),
+        (served("0", "a", execution_time=float("inf")), "a"),
     ],
 )
 def test_parts(entry: dict[str, Any], expected: Any) -> None:

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+from support.appliances import FakePolicy
 from support.pipeline import Life, World, in_world
-from support.sides import FakePolicy
 
 from relay.core.errors import StorageError
 from relay.pipeline.forward import Forward

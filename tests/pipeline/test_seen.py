@@ -6,8 +6,9 @@ import asyncio
 from typing import Any, cast
 
 import pytest
+from support.appliances import FakeCodec, FakePolicy
 from support.pipeline import World, in_world, jobs_of, seen
-from support.sides import FakeCodec, FakePolicy, sys_id
+from support.sides import sys_id
 
 from relay.core.errors import StorageError, WorkError
 from relay.core.exchange import Taken

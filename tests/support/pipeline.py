@@ -23,8 +23,9 @@ from relay.pipeline.parts import Learned, Limits, Parts
 from relay.pipeline.poll import Poll
 from relay.pipeline.recover import Recover
 from relay.pipeline.stages import stages
+from support.appliances import FakeAppliances, FakeCodec, FakePolicy, FakeShaper
 from support.memory import Gate, Gated, Killed, MemoryAudit, MemoryStore
-from support.sides import AGENT, USER, FakeAppliances, FakeCodec, FakePolicy, FakeQueue, FakeShaper
+from support.sides import AGENT, USER, FakeQueue
 from support.virtual import VirtualClock, run
 
 LIMITS = Limits(

@@ -1,4 +1,4 @@
-"""The two sides in memory: an ECC queue with the traps of a real one, and appliances that count what they execute."""
+"""ServiceNow in memory: an ECC queue with the traps of a real one."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ import asyncio
 import contextlib
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from relay.core.errors import ApplianceError, ServiceNowError, WorkError
-from relay.core.exchange import Claimed, Done, FoundInput, Inserted, NewInput, Page, Request, Taken
-from relay.core.policy_values import Allowed, ApplianceRequest, Decision, Denied, TokenPlaceholder
-from relay.core.record import Heartbeat, HttpCall, Outcome, Record, Reply, SystemCommand, TypedCall
+from relay.core.errors import ServiceNowError
+from relay.core.exchange import Claimed, Done, FoundInput, Inserted, NewInput, Page, Taken
+from relay.core.record import Record
 from relay.pipeline.rows import ATTACHED
 from support.virtual import VirtualClock
 
@@ -311,121 +309,3 @@ _PLAIN: dict[str, Callable[[], ServiceNowError]] = {
     "gone": lambda: ServiceNowError(2016, "gone"),
     "too large": lambda: ServiceNowError(2014, "too large"),
 }
-
-
-@dataclass
-class FakeAppliances:
-    """Appliances that count executions by job; a call's path ends in its job."""
-
-    faults: defaultdict[str, deque[str]] = field(default_factory=lambda: defaultdict(deque))
-    executed: Counter[str] = field(default_factory=Counter)
-    order: list[str] = field(default_factory=list)
-    down: set[str] = field(default_factory=set)
-    latency: float = 0.0
-    under_way: int = 0
-    most: int = 0
-    body: bytes = b"done"
-    large: set[str] = field(default_factory=set)
-    choking: set[str] = field(default_factory=set)
-    before: Callable[[ApplianceRequest], None] = lambda _request: None
-    gates: dict[str, asyncio.Event] = field(default_factory=dict)
-
-    async def admit(self, request: ApplianceRequest) -> None:
-        assert request.path
-        fault = self.faults["admit"].popleft() if self.faults["admit"] else ""
-        if fault in _CALLS:
-            refusal = _CALLS[fault][1]()
-            raise refusal
-
-    async def call(self, request: ApplianceRequest) -> Reply:
-        job = request.path.rpartition("/")[2]
-        self.before(request)
-        self.under_way += 1
-        self.most = max(self.most, self.under_way)
-        try:
-            if request.appliance in self.gates:
-                await self.gates[request.appliance].wait()
-            await asyncio.sleep(self.latency)
-            if request.appliance in self.down:
-                raise ApplianceError(3001, "down")
-            fault = self.faults["call"].popleft() if self.faults["call"] else ""
-            executed, error = _CALLS.get(fault, (True, None))
-            if executed:
-                self.executed[job] += 1
-                self.order.append(job)
-            if error is not None:
-                raise error()
-            body = b"x" * 600_000 if job in self.large else b"bug" if job in self.choking else self.body
-            return Reply(200, (("Content-Type", "text/xml"),), b"%s %s" % (job.encode(), body))
-        finally:
-            self.under_way -= 1
-
-
-_CALLS: dict[str, tuple[bool, Callable[[], Exception]]] = {
-    "not sent": (False, lambda: ApplianceError(3001, "not sent")),
-    "lost": (False, lambda: ApplianceError(3003, "lost", maybe_sent=True)),
-    "done": (True, lambda: ApplianceError(3004, "done", maybe_sent=True)),
-    "429": (False, lambda: ApplianceError(3007, "HTTP 429", after=1.0, reply=Reply(429, (), b"slow down"))),
-    "paced": (False, lambda: ApplianceError(3007, "pace", after=0.5)),
-    "budget": (False, lambda: ApplianceError(3011, "budget", after=100.0)),
-    "too large": (True, lambda: ApplianceError(3008, "large")),
-    "bug": (True, ZeroDivisionError),
-    "final": (False, lambda: ApplianceError(3012, "disabled")),
-}
-
-
-class FakeCodec:
-    """Payloads of words: `safe default`, `unsafe default json`, `denied`, `disabled`, `token`, `broken`, `bug`."""
-
-    def read(self, record: Record) -> Request:
-        echo = (("probe", record["name"]),)
-        if record["topic"] == "HeartbeatProbe":
-            return Request(Heartbeat(), echo)
-        if record["topic"] == "SystemCommand":
-            return Request(SystemCommand(record["source"]), echo)
-        words = record.payload.split()
-        if record.payload == ATTACHED or not words or words[0] == "broken":
-            raise WorkError(4006, "broken")
-        if words[0] == "bug":
-            raise ZeroDivisionError
-        appliance = words[1] if len(words) > 1 else "default"
-        if len(words) > 2:
-            return Request(TypedCall(words[0], {"id": record.sys_id}, appliance, "json"), echo)
-        return Request(HttpCall("GET", f"{words[0]} {appliance} {record.sys_id}"), echo)
-
-    def write(self, record: Record, parameters: Sequence[tuple[str, str]], outcome: Outcome, milliseconds: int) -> str:
-        assert milliseconds >= 0
-        echoed = ",".join(f"{name}={value}" for name, value in parameters)
-        if isinstance(outcome, Reply):
-            return f"{outcome.status}|{record.sys_id}|{echoed}|{outcome.body.decode()}"
-        return f"error|{record.sys_id}|{echoed}|{outcome.text}"
-
-
-class FakePolicy:
-    """Allows what says `safe` or `unsafe`."""
-
-    def __init__(self, per_minute: int = 0) -> None:
-        self.per_minute = per_minute
-
-    def decide(self, work: HttpCall | TypedCall) -> Decision:
-        if isinstance(work, HttpCall):
-            operation, appliance, job = work.url.split()
-        else:
-            operation, appliance, job = work.operation, work.appliance or "default", str(work.arguments["id"])
-        if operation == "token":
-            return TokenPlaceholder(appliance)
-        if operation not in {"safe", "unsafe"}:
-            return Denied(3012 if operation == "disabled" else 4002, operation, "policy.allow", operation)
-        request = ApplianceRequest(appliance, operation, "GET", f"/{operation}/{job}", safe=operation == "safe")
-        return Allowed(request, {}, "session-integration", self.per_minute)
-
-
-class FakeShaper:
-    """Adds a mark; chokes on a body that says so."""
-
-    def to_json(self, reply: Reply) -> Reply:
-        if b"unreadable" in reply.body:
-            raise ApplianceError(3009)
-        if b"bug" in reply.body:
-            raise ZeroDivisionError
-        return Reply(reply.status, reply.headers, b"json:" + reply.body)

@@ -107,10 +107,14 @@ class Recover:
         inserts = [job for job in await store.select(KIND, [ANSWERED], ALL) if job.data.get("inserting")]
         not_before = self._parts.clock.wall() + self._parts.limits.settle
         moves = [Move(job, "found at start") for job in calls]
-        if not self._parts.learned.kept:
-            # How much of their wait is over, only the clock knew that may have been set meanwhile.
-            waiting = [job for job in await store.select(KIND, [VERIFYING], ALL) if not job.data.get("looks")]
-            moves += [Move(job, "put off", fields={"not_before": not_before}) for job in waiting]
+        # How much of their wait is over, only the clock knew that may have been set meanwhile.
+        kept = self._parts.learned.kept
+        waiting = [
+            job
+            for job in await store.select(KIND, [VERIFYING], ALL)
+            if not job.data.get("looks") and (not kept or job.data.get("finishing"))
+        ]
+        moves += [Move(job, "put off", fields={"not_before": not_before}) for job in waiting]
         moves += [Move(job, "insert unknown", fields={"not_before": not_before}) for job in inserts]
         for chunk in _chunks(moves):
             await ledger.apply(chunk)

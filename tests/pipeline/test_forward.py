@@ -320,3 +320,13 @@ def test_a_call_under_way_at_a_crash_is_repeated_only_when_that_is_safe(
             assert world.job(one).data.get("code", 0) == int(code or 0)
 
     scenario()
+
+
+@in_world()
+async def test_a_large_answer_in_json_is_made_beside_the_loop(world: World) -> None:
+    """A large body is turned into JSON in a worker thread, and answered like any other."""
+    one = world.queue.output(1, payload="safe default json")
+    world.appliances.large.add(one)
+    life = await claimed(world, one)
+    await forward(life, Forward(life.parts), one)
+    assert "|json:" in answer(world, one)

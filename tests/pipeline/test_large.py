@@ -140,6 +140,25 @@ def test_a_large_answer_that_is_refused_is_replaced_by_a_small_one(keeps: bool) 
 
 
 @in_world()
+async def test_a_last_step_that_may_still_run_is_waited_for_over_a_restart(world: World) -> None:
+    """Refused after a try that may still run, a restart and a jump of the clock: no second answer."""
+    one = world.queue.output(1)
+    world.appliances.large.add(one)
+    world.queue.faults["finish_large"].extend(["late", "refused", "refused"])
+    life = world.life()
+    await life.run(3)
+    assert world.state(one) == "VERIFYING"
+    await life.crash()
+    world.jump(1000.0)
+    life = world.life()
+    await life.run(200)
+    assert world.state(one) == "CLOSED"
+    assert len(world.queue.answers(one)) == 1
+    assert world.queue.answer_text(one).startswith("200")
+    await life.stop()
+
+
+@in_world()
 async def test_a_part_that_keeps_vanishing_is_given_up(world: World) -> None:
     """A record that is gone each time it should be finished ends in a small error answer."""
     one = world.queue.output(1)

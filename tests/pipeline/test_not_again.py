@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import cast
 
+from support.appliances import FakePolicy
 from support.pipeline import World, in_world
-from support.sides import FakePolicy
 
 from relay.core.policy_values import Allowed, Decision
 from relay.core.record import HttpCall, TypedCall

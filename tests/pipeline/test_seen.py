@@ -257,6 +257,17 @@ async def test_a_row_that_cannot_be_claimed_is_left_out_for_a_while(world: World
 
 
 @in_world()
+async def test_a_seen_row_that_is_shown_again_is_not_benched(world: World) -> None:
+    """A row that waits to be claimed stays within sight of the polls when there are too many to leave out."""
+    one = world.queue.output(1)
+    life = world.life()
+    await seen(life, [one])
+    page = await world.queue.poll(10, [])
+    assert await life.poll._store(page) == 0
+    assert life.poll._bench == {}
+
+
+@in_world()
 async def test_the_bench_is_bounded(world: World) -> None:
     """No more rows are left out than fit into a query, the oldest give way."""
     life = world.life()

@@ -10,6 +10,10 @@ from relay.core.jobs import Json
 
 DEEPEST: Final = 32  # an answer of the Table API nests 4, an argument of an operation hardly more
 
+MOST_BRACKETS: Final = 10_000
+"""Opening brackets of a person's work, those in texts included: no operation takes nested values, and a record of
+hundreds of thousands would keep everything else waiting."""
+
 
 class JsonError(ValueError):
     """The text is not JSON, or beyond a limit. The message is fit to be shown: it never quotes the text."""
@@ -37,6 +41,8 @@ def parse_strict(text: str, *, deepest: int = DEEPEST) -> Json:
         JsonError: also for keys given twice, NaN, infinities, and lone surrogates.
 
     """
+    if text.count("[") + text.count("{") > MOST_BRACKETS:
+        raise JsonError("too many lists and objects")
     try:
         value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
         # Escapes such as `\ud800` make text that is not UTF-8 and that nothing downstream could store.

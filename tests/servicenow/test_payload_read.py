@@ -455,3 +455,13 @@ def test_overlong_forms_are_left_to_the_policy() -> None:
     guessed = parameters(("source", "https://a/"), ("content", "a=b&password=hunter2" + "&" * 80_000))
     untyped = read("RESTProbe", guessed, name="POST")
     assert "hunter2" not in str(untyped.parameters)
+
+
+def test_nested_values_without_end_are_refused_at_once() -> None:
+    """Hundreds of thousands of lists in `content` are refused before they are read, whatever is done with them."""
+    content = "{" + ",".join(f'"{number}":[[[[[[[[1]]]]]]]]' for number in range(20_000)) + "}"
+    began = time.process_time()
+    with pytest.raises(WorkError) as caught:
+        read("BSeriesProbe", parameters(("operation", "health"), ("content", content)))
+    assert caught.value.number == 4006
+    assert time.process_time() - began < 0.5

@@ -226,9 +226,8 @@ class App:
 
     async def _end_pulse(self, pulse: Pulse, pulsing: asyncio.Task[None], aborted: asyncio.Task[bool]) -> None:
         """Let the row say Down where it should, and not for long: the service manager waits."""
-        pulse.stop()
-        if self._says_down:
-            await asyncio.wait({pulsing, aborted}, timeout=LAST_WORD, return_when=asyncio.FIRST_COMPLETED)
+        pulse.stop(says_down=self._says_down)
+        await asyncio.wait({pulsing, aborted}, timeout=LAST_WORD, return_when=asyncio.FIRST_COMPLETED)
         pulsing.cancel()
 
     async def _loops(self, recover: Recover, sweep: Sweep, running: Running) -> None:

@@ -60,6 +60,11 @@ class Supervisor:
         """The relay at work."""
         return self._app
 
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stopping
+
     def _status_line(self) -> str:
         return status_line(self._app, self._process)
 

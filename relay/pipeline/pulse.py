@@ -29,21 +29,24 @@ class Pulse:
         self._agent = agent
         self._beats = beats
         self._stop = asyncio.Event()
+        self._says_down = True
 
-    def stop(self) -> None:
-        """End soon; the row then says Down."""
+    def stop(self, *, says_down: bool = True) -> None:
+        """End soon; the row then says Down, unless somebody else goes on with it."""
+        self._says_down = says_down
         self._stop.set()
 
     async def run(self) -> None:
-        """Refresh until `stop`, then say Down."""
+        """Refresh until `stop`, then say Down where that is so."""
         while not self._stop.is_set():
             self._beats.beat("pulse", 2 * EVERY)
             await self._say("Up" if self._parts.holds.work else "Paused")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), spread(EVERY, self._parts.jitter()))
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LAST_WORD):
-                await self._say("Down")
+        if self._says_down:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORD):
+                    await self._say("Down")
         self._beats.end("pulse")
 
     async def _say(self, status: str) -> None:

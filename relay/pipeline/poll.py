@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 import structlog
@@ -31,6 +32,11 @@ URGENT_TOPICS = ("HeartbeatProbe", "SystemCommand")
 URGENT_PAGE = 10
 IN_HAND = 500
 """Records that are ours and not answered yet. More are not taken: claimed work grows old while it waits."""
+OF_ONE_LANE = IN_HAND // 4
+"""Of one appliance no more are counted: one that hangs, or whose hour is used up, must not keep those of the others,
+nor urgent ones of its own, in ServiceNow until the waiting ones are too old."""
+MOST_IN_HAND = 4 * IN_HAND
+"""Records in hand at all, counted or not."""
 LEFT_OUT = 150
 """sys_ids that a poll can leave out; as many as fit into a URL of 8 KB."""
 BENCH = Backoff(first=10.0, longest=300.0)
@@ -98,9 +104,12 @@ class Poll:
         return 0.0 if page.more and new else interval
 
     async def _free(self) -> int:
-        counts = await self._parts.store.counts()
-        held = sum(number for (kind, state, _), number in counts.items() if kind == KIND and state in UNFINISHED)
-        return min(self._parts.limits.poll_batch, IN_HAND - held)
+        lanes: Counter[str] = Counter()
+        for (kind, state, lane), number in (await self._parts.store.counts()).items():
+            if kind == KIND and state in UNFINISHED:
+                lanes[lane] += number
+        counted = sum(min(number, OF_ONE_LANE) for number in lanes.values())
+        return min(self._parts.limits.poll_batch, IN_HAND - counted, MOST_IN_HAND - lanes.total())
 
     async def _left_out(self) -> list[str]:
         now = self._parts.clock.monotonic()

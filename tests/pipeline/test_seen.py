@@ -18,7 +18,7 @@ from relay.core.record import Record
 from relay.jobs.ledger import Move
 from relay.pipeline.judge import judge
 from relay.pipeline.load import LONGEST_FILL, Load, is_urgent
-from relay.pipeline.poll import IN_HAND, LEFT_OUT, URGENT_PAGE, URGENT_TOPICS
+from relay.pipeline.poll import IN_HAND, LEFT_OUT, MOST_IN_HAND, OF_ONE_LANE, URGENT_PAGE, URGENT_TOPICS
 from relay.pipeline.rows import answer_sys_id, row_bytes, row_of, rows, same_work
 
 # -- rows and judgement ------------------------------------------------------------------------------------------------
@@ -197,7 +197,7 @@ async def test_the_poll_waits_for_a_wake_up_or_its_interval(world: World) -> Non
     assert life.beats._due == {}
 
 
-@pytest.mark.parametrize("reason", ["held", "full", "no room"])
+@pytest.mark.parametrize("reason", ["held", "full", "one lane full", "no room"])
 def test_urgent_commands_come_through_whatever_is_held(reason: str) -> None:
     """On hold, with enough in hand, or with a full disk, heartbeats and commands are polled, and nothing else."""
 
@@ -206,8 +206,10 @@ def test_urgent_commands_come_through_whatever_is_held(reason: str) -> None:
         life = world.life()
         if reason == "held":
             await life.holds.set("remote", author="a", reason="r")
-        if reason == "full":
-            await life.ledger.add([NewJob(f"{number}", "queue", "CLAIMED", 2, "x") for number in range(IN_HAND)])
+        if reason in {"full", "one lane full"}:
+            lanes = IN_HAND // OF_ONE_LANE if reason == "full" else 1
+            number = IN_HAND if reason == "full" else MOST_IN_HAND
+            await life.ledger.add([NewJob(f"{one}", "queue", "CLAIMED", 2, f"{one % lanes}") for one in range(number)])
         world.room = reason != "no room"
         ordinary = world.queue.output(1)
         beat = world.queue.output(2, topic="HeartbeatProbe", priority="0")

@@ -169,6 +169,19 @@ async def test_the_agents_row_says_up_paused_and_down(world: World) -> None:
 
 
 @in_world()
+async def test_a_row_that_somebody_goes_on_with_is_not_said_to_be_down(world: World) -> None:
+    """A stop for a reload leaves the row as it is."""
+    life, agent = world.life(), Agent()
+    pulse = Pulse(life.parts, agent, life.beats)
+    task = asyncio.create_task(pulse.run())
+    await asyncio.sleep(1)
+    pulse.stop(says_down=False)
+    await task
+    assert agent.said == ["Up"]
+    assert life.beats._due == {}
+
+
+@in_world()
 async def test_the_last_word_does_not_hold_up_the_stop(world: World) -> None:
     """When ServiceNow does not answer, the stop goes on after five seconds."""
     life, agent = world.life(), Agent()

@@ -14,7 +14,7 @@ from typing import Any
 from relay.audit.segments import FOLDER
 from relay.audit.verify import verify_folder
 from relay.cli.daemon_process import _PASSED_ON, DaemonProcess
-from relay.daemon.client import ask
+from relay.daemon.client import DaemonAway, ask
 from relay.sandbox.instance import RIVAL
 from relay.sandbox.oracle import Summary
 from support.breakage import environment
@@ -79,7 +79,7 @@ async def rest(world: World, seconds: float = 40.0) -> Summary:
     """
     try:
         await eventually(lambda: at_rest(world), seconds)
-        await eventually(lambda: set(status(world)["jobs"]) <= {"CLOSED"}, seconds)
+        await eventually(lambda: all_closed(world), seconds)
     except TimeoutError:
         await world.daemon.kill()
         raise AssertionError(f"{world.box.check(final=True)}\n{jobs(world)}") from None
@@ -105,6 +105,15 @@ def status(world: World) -> dict[str, Any]:
     """What the running daemon says of itself."""
     found: dict[str, Any] = ask([world.state / "control.sock"], "status")
     return found
+
+
+def all_closed(world: World) -> bool:
+    """Whether the daemon is up and has nothing in hand."""
+    try:
+        found = status(world)
+    except DaemonAway:
+        return False
+    return found["state"] != "starting" and set(found["jobs"]) <= {"CLOSED"}
 
 
 def codes(world: World) -> set[str]:

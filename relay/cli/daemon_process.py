@@ -42,9 +42,7 @@ class DaemonProcess:
     @property
     def pid(self) -> int:
         """Its process id."""
-        if self._process is None:
-            raise RuntimeError("the daemon was not started")
-        return self._process.pid
+        return self._started.pid
 
     async def start(self) -> None:
         """Start it, after the end of an earlier one."""
@@ -62,13 +60,21 @@ class DaemonProcess:
         """End it as a crash would."""
         return await self._end(signal.SIGKILL)
 
+    async def ended(self) -> int:
+        """Wait for its end; returns its exit code."""
+        async with asyncio.timeout(GRACE):
+            return await self._started.wait()
+
     async def _end(self, number: signal.Signals) -> int:
+        if self._started.returncode is None:
+            self._started.send_signal(number)
+        return await self.ended()
+
+    @property
+    def _started(self) -> asyncio.subprocess.Process:
         if self._process is None:
             raise RuntimeError("the daemon was not started")
-        if self._process.returncode is None:
-            self._process.send_signal(number)
-        async with asyncio.timeout(GRACE):
-            return await self._process.wait()
+        return self._process
 
     def resident(self) -> int:
         """Bytes of memory that it holds right now."""

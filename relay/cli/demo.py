@@ -97,7 +97,8 @@ async def _demonstrate(number: int, seconds: float) -> Shown:
         started = time.monotonic()
         async with DaemonProcess(box.config_file) as daemon:
             kills = await _carry(box, daemon, jobs, started + seconds)
-            await _settle(box, jobs, started + seconds)
+            if daemon.alive:
+                await _settle(box, jobs, started + seconds)
             took = time.monotonic() - started
             code = await daemon.stop()
         return Shown(
@@ -182,7 +183,8 @@ def _latencies(box: Sandbox, jobs: Sequence[Job]) -> list[float]:
 def _audit_is_whole(box: Sandbox) -> bool:
     from relay.audit.verify import verify_folder  # noqa: PLC0415  # `--help` stays light
 
-    return verify_folder(box.directory / "state" / "audit").verdict.bad is None
+    folder = box.directory / "state" / "audit"
+    return folder.is_dir() and verify_folder(folder).verdict.bad is None
 
 
 def _facts(found: Shown) -> Mapping[str, object]:

@@ -182,7 +182,7 @@ def test_answers_count_by_outcome(data: dict[str, object], outcome: str) -> None
 
 
 async def test_calls_count_whatever_becomes_of_them() -> None:
-    """A call that raises counts under its code, one with a fault of ours under `other`; waiting for a turn counts not."""
+    """A call that raises counts under its code, with a fault of ours under `other`; waiting for a turn does not."""
 
     class Failing:
         async def admit(self, request: ApplianceRequest) -> None:

@@ -17,7 +17,7 @@ from relay.daemon.process import KnownSecrets, Process
 from relay.daemon.supervisor import Supervisor
 from relay.host.clock import Clock
 from relay.host.folders import find_folders
-from relay.host.logs import Logs
+from relay.host.logs import Level, Logs
 from relay.host.systemd import Notifier
 from relay.jobs.conditions import Conditions
 from relay.sandbox.box import Sandbox
@@ -54,6 +54,13 @@ class Manager(Notifier):
     def count(self, what: str) -> int:
         """How often the manager was told this."""
         return sum(line.split(" ")[0] == what for line in self.told)
+
+
+class Quiet(Logs):
+    """Leaves the log stream of the test run as it is."""
+
+    def set_level(self, level: Level) -> None:
+        self.level = level
 
 
 @dataclass
@@ -145,7 +152,7 @@ def make(box: Sandbox) -> Living:
         conditions=Conditions(clock),
         figures=Figures(clock, "1"),
     )
-    return Living(box, process, manager, Supervisor(box.config_file, process, Logs(clock, redactor, {}), loaded))
+    return Living(box, process, manager, Supervisor(box.config_file, process, Quiet(clock, redactor, {}), loaded))
 
 
 @asynccontextmanager
@@ -172,3 +179,12 @@ async def end(made: Living) -> None:
             made.supervisor.stop()
         async with asyncio.timeout(30):
             await made.task
+
+
+async def connected(made: Living) -> None:
+    """Wait until the lanes that are used from the start have their connections.
+
+    Python 3.11 forgets the socket of a connection whose making is cancelled just as it succeeds.
+    """
+    lanes = ("poll", "lookup")
+    await made.until(lambda: sum(made.supervisor.app.plan.instance.requests.get(lane, 0) for lane in lanes) > 1)

@@ -1,0 +1,244 @@
+"""The commands that ask the running daemon: what they print and how they end."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+from click.testing import CliRunner, Result
+from support.configuration import SMALLEST
+
+from relay.cli import status
+from relay.cli.main import main
+from relay.core.errors import StorageError
+from relay.daemon import client
+
+STATUS = {
+    "state": "degraded",
+    "name": "relay01",
+    "servicenow": "https://example.service-now.com",
+    "version": "1.0",
+    "appliances": {"default": "https://access.example.com"},
+    "holds": {"local": {"reason": "maint\x1b[2Jenance", "author": "root", "since": "2026-01-01T00:00:00Z"}},
+    "conditions": [
+        {
+            "severity": "error",
+            "subject": "servicenow",
+            "error": "BSR-2001: away",
+            "since": "2026-01-01T00:00:00Z",
+            "fix": "check DNS",
+        }
+    ],
+    "jobs": {"CLAIMED": 3},
+}
+JOB = {
+    "id": "a" * 32,
+    "state": "CLAIMED",
+    "priority": 1,
+    "appliance": "",
+    "attempts": 2,
+    "updated": "2026-01-01T00:00:00Z",
+    "data": {"tries": 1},
+}
+
+
+def configured(tmp_path: Path, text: str = SMALLEST) -> Path:
+    """A configuration whose state folder, and so the socket, is in the test's folder."""
+    main_file = tmp_path / "relay.yaml"
+    main_file.write_text(text + f"storage: {{directory: {tmp_path}/s}}\n")
+    main_file.chmod(0o600)
+    (tmp_path / "s").mkdir(exist_ok=True)
+    return main_file
+
+
+@contextmanager
+def daemon(tmp_path: Path, answer: bytes) -> Iterator[list[dict[str, Any]]]:
+    """Answers each question with the same bytes; gives the questions."""
+    asked: list[dict[str, Any]] = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+        listening.bind(str(tmp_path / "s" / "control.sock"))
+        listening.listen()
+
+        def serve() -> None:
+            while True:
+                try:
+                    channel, _ = listening.accept()
+                except OSError:
+                    return
+                with channel, channel.makefile("rb") as lines:
+                    line = lines.readline()
+                    if not line:
+                        return
+                    asked.append(json.loads(line))
+                    channel.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield asked
+        finally:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as last:
+                last.connect(str(tmp_path / "s" / "control.sock"))
+            thread.join(10)
+
+
+def ok(result: object) -> bytes:
+    """A good answer."""
+    return json.dumps({"ok": True, "result": result}).encode() + b"\n"
+
+
+def refusal(number: int, text: str) -> bytes:
+    """A refusal."""
+    return json.dumps({"ok": False, "code": "x", "number": number, "error": text, "fix": "mend it"}).encode() + b"\n"
+
+
+def run(tmp_path: Path, *arguments: str) -> Result:
+    """Run a command with the test's configuration."""
+    return CliRunner().invoke(main, [*arguments, "--config", str(configured(tmp_path))], env={"RUNTIME_DIRECTORY": ""})
+
+
+def test_status_in_plain_text(tmp_path: Path) -> None:
+    """The plain status tells state, sides, holds, what is wrong, and jobs; nothing in it steers a terminal."""
+    configured(tmp_path)
+    with daemon(tmp_path, ok(STATUS)):
+        done = run(tmp_path, "status")
+    assert done.exit_code == 0
+    assert done.stdout.splitlines() == [
+        "degraded: mid.server.relay01 at https://example.service-now.com, version 1.0",
+        "appliance default: https://access.example.com",
+        "hold local: maint?[2Jenance (root, since 2026-01-01T00:00:00Z)",
+        "error servicenow: BSR-2001: away (since 2026-01-01T00:00:00Z)",
+        "  fix: check DNS",
+        "state    jobs",
+        "CLAIMED  3",
+    ]
+
+
+def test_status_without_jobs(tmp_path: Path) -> None:
+    """With nothing to do the status says so instead of an empty table."""
+    configured(tmp_path)
+    with daemon(tmp_path, ok({**STATUS, "jobs": {}})):
+        assert run(tmp_path, "status").stdout.endswith("no open jobs\n")
+
+
+def test_status_is_shown_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--watch` shows the status again and again until it is interrupted, which exits 130."""
+    times = iter([None, None])
+
+    def slept(seconds: float) -> None:
+        assert seconds == status.EVERY
+        if next(times, "over") == "over":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(status.time, "sleep", slept)
+    configured(tmp_path)
+    with daemon(tmp_path, ok(STATUS)) as asked:
+        done = run(tmp_path, "status", "--json", "--watch")
+    assert done.exit_code == 130
+    assert len(asked) == 3
+    assert done.stdout.count('"schema": "bseries-relay/status/1"') == 3
+
+
+def test_jobs_in_plain_text(tmp_path: Path) -> None:
+    """The list is a table, one job is shown line by line, and each command passes its arguments on."""
+    configured(tmp_path)
+    with daemon(tmp_path, ok({"jobs": [JOB]})) as asked:
+        listed = run(tmp_path, "jobs", "list", "--state", "CLAIMED", "--limit", "5")
+        shown = run(tmp_path, "jobs", "show", JOB["id"])
+        retried = run(tmp_path, "jobs", "retry", JOB["id"])
+        discarded = run(tmp_path, "jobs", "discard", JOB["id"], "--reason", "old")
+    assert listed.stdout.splitlines()[1].split() == ["a" * 32, "CLAIMED", "1", "-", "2", "2026-01-01T00:00:00Z"]
+    assert f"id: {'a' * 32}" in shown.stdout
+    assert 'data: {"tries": 1}' in retried.stdout
+    assert discarded.stderr == "discarded\n"
+    assert [(one["command"], one["arguments"]) for one in asked] == [
+        ("jobs list", {"state": "CLAIMED", "limit": 5}),
+        ("jobs show", {"id": "a" * 32}),
+        ("jobs retry", {"id": "a" * 32}),
+        ("jobs discard", {"id": "a" * 32, "reason": "old"}),
+    ]
+
+
+def test_orders_say_what_was_done(tmp_path: Path) -> None:
+    """pause, resume and reload say on stderr what came of them."""
+    configured(tmp_path)
+    with daemon(tmp_path, ok({"lifted": []})) as asked:
+        assert "resume" in run(tmp_path, "pause", "--reason", "maintenance", "--all").stderr
+        assert run(tmp_path, "resume").stderr == "there was no hold\n"
+        assert run(tmp_path, "reload").stderr == "reloaded\n"
+    assert asked[0]["arguments"] == {"reason": "maintenance", "all": True}
+    (tmp_path / "s" / "control.sock").unlink()
+    with daemon(tmp_path, ok({"lifted": ["local", "guard"]})):
+        assert run(tmp_path, "resume").stderr == "lifted: local, guard\n"
+
+
+@pytest.mark.parametrize(("number", "code"), [(1022, 1), (1003, 78), (5002, 1), (1020, 1)])
+def test_a_refusal_has_its_fix_and_exit_code(tmp_path: Path, number: int, code: int) -> None:
+    """A refusal is told with its fix; a bad configuration exits 78, everything else 1."""
+    configured(tmp_path)
+    with daemon(tmp_path, refusal(number, "BSR: no\x07")):
+        done = run(tmp_path, "reload")
+    assert done.exit_code == code
+    assert done.stderr == "BSR: no?\n  fix: mend it\n"
+
+
+def test_nobody_there_is_69(tmp_path: Path) -> None:
+    """Without a daemon, and with one that hangs up, a command exits 69 and says how to start it."""
+    configured(tmp_path)
+    done = run(tmp_path, "status")
+    assert done.exit_code == 69
+    assert "fix: start it" in done.stderr
+    with daemon(tmp_path, b""):
+        done = run(tmp_path, "status")
+    assert done.exit_code == 69
+    assert "hung up" in done.stderr
+
+
+def test_a_bad_configuration_that_is_named_is_the_answer(tmp_path: Path) -> None:
+    """With `--config` a file that cannot be read ends the command; by itself the command looks at the usual places."""
+    main_file = tmp_path / "relay.yaml"
+    main_file.write_text("relay: {nam: x}\n")
+    main_file.chmod(0o600)
+    assert CliRunner().invoke(main, ["status", "--config", str(main_file)]).exit_code == 78
+    places = {
+        "CONFIGURATION_DIRECTORY": str(tmp_path),
+        "RUNTIME_DIRECTORY": str(tmp_path),
+        "STATE_DIRECTORY": str(tmp_path),
+    }
+    assert CliRunner().invoke(main, ["status"], env=places).exit_code == 69
+
+
+def test_a_socket_of_somebody_else_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the socket may not be used the error says so; one that breaks in between is nobody there."""
+
+    class Refusing:
+        def __init__(self, *_: object) -> None:
+            self.sent = False
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def settimeout(self, _: float) -> None:
+            pass
+
+        def connect(self, path: str) -> None:
+            if path.endswith("denied"):
+                raise PermissionError
+
+        def sendall(self, _: bytes) -> None:
+            raise ConnectionResetError(104, "Connection reset by peer")
+
+    monkeypatch.setattr(client.socket, "socket", Refusing)
+    with pytest.raises(StorageError, match="permission denied"):
+        client.ask([tmp_path / "denied"], "status")
+    with pytest.raises(client.DaemonAway, match="reset"):
+        client.ask([tmp_path / "denied", tmp_path / "broken"], "status")

@@ -1,0 +1,61 @@
+"""`bseries-relay bench`: what it measures, small."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from relay.cli import bench
+from relay.cli.main import main
+
+THROUGHPUT = bench.Throughput("20 appliances, limits raised", 0.1, 20, 50.0, 0.5, 5.0, 10.0, 70.0)
+
+
+@pytest.mark.timeout(150)  # six starts of the daemon and of the stand-ins, whatever else the machine does
+def test_a_small_measurement_has_every_figure() -> None:
+    """`bench --json` gives three throughputs, two latencies and the cost of rest, each a sound number."""
+    done = CliRunner().invoke(main, ["bench", "--jobs", "20", "--seconds", "1", "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["schema"] == "bseries-relay/bench/1"
+    assert [(row["arrangement"], row["latency"]) for row in found["throughput"]] == [
+        ("20 appliances, limits raised", 0.0),
+        ("20 appliances, limits raised", 0.1),
+        ("1 appliance, shipped limits", 0.0),
+    ]
+    for row in found["throughput"]:
+        assert row["jobs"] == 20
+        assert row["ratio"] == pytest.approx(row["jobs_per_second"] / row["plain_jobs_per_second"], rel=0.1)
+        assert 0 < row["requests_per_job"] < 6
+        assert row["resident_mib"] > 20
+    assert [row["latency"] for row in found["added"]] == [0.0, 0.1]
+    assert all(0 < row["p50"] <= row["p99"] for row in found["added"])
+    assert found["rest"]["resident_mib"] > 20
+    assert all(math.isfinite(value) and value >= 0 for value in found["rest"].values())
+
+
+def test_the_plain_summary_is_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without `--json` the figures come as three tables."""
+
+    async def measured(jobs: int, seconds: float) -> object:
+        assert (jobs, seconds) == (20, 1.0)
+        return [THROUGHPUT], [bench.Added(0.1, 0.1, 0.25, 0.5)], bench.Rest(70.0, 12.0, 0.5)
+
+    monkeypatch.setattr(bench, "_measure", measured)
+    done = CliRunner().invoke(main, ["bench", "--jobs", "20", "--seconds", "1"])
+    assert done.exit_code == 0
+    lines = done.stdout.splitlines()
+    assert lines[0].split("  ")[0] == "arrangement"
+    assert "100 ms" in lines[1]
+    assert "requests a minute" in done.stdout
+
+
+def test_what_does_not_end_is_an_error() -> None:
+    """A measurement that takes too long ends with a message."""
+    with pytest.raises(click.ClickException, match="did not end in time"):
+        bench._in_time(0.0)
+    bench._in_time(math.inf)

@@ -23,6 +23,7 @@ from relay.daemon.client import DaemonError, ask
 from relay.daemon.control import LONGEST_LINE, ControlSocket
 from relay.jobs.ledger import Ledger, StaleJob
 from relay.pipeline.poll import Poll
+from relay.pipeline.recover import Recover
 
 HELD = QUICK + "policy: {allow: [full-command, session-control]}\nappliances: {default: {retry_for: 1h}}\n"
 
@@ -82,11 +83,11 @@ async def test_what_may_not_be_done_is_refused(tmp_path: Path) -> None:
 async def still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str) -> AsyncIterator[tuple[Living, str]]:
     """A relay whose loops stand still, with one job in a state."""
 
-    async def nothing(*_: object) -> bool:
-        await made.supervisor.app._stop.wait()
+    async def nothing(recover: Recover) -> bool:
+        await recover._stop.wait()
         return False
 
-    monkeypatch.setattr("relay.pipeline.recover.Recover.start", nothing)
+    monkeypatch.setattr(Recover, "start", nothing)
     async with living(tmp_path) as made:
         running = made.supervisor.app.running
         assert running is not None
@@ -149,7 +150,7 @@ async def test_a_poll_that_dies_ends_the_daemon(tmp_path: Path, monkeypatch: pyt
     """A fault of ours in a loop is the end of the process, which the service manager starts anew; nothing hangs."""
 
     async def broken(_: Poll) -> float:
-        await connected(made)
+        await connected(made, 1)
         raise RuntimeError("fault")
 
     monkeypatch.setattr(Poll, "_round", broken)

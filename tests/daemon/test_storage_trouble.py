@@ -161,7 +161,7 @@ async def test_a_lost_write_ends_the_process(tmp_path: Path, monkeypatch: pytest
         write_drop_in(box, "servicenow: {register: false, poll: {interval: 100ms}}\n")
         other = make(box)
         other.start()
-        await connected(other)
+        await connected(other, 3)
         running = other.supervisor.app.running
         assert running is not None
         monkeypatch.setattr(running.parts.store, "counts", lost)

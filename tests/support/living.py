@@ -181,10 +181,9 @@ async def end(made: Living) -> None:
             await made.task
 
 
-async def connected(made: Living) -> None:
-    """Wait until the lanes that are used from the start have their connections.
+async def connected(made: Living, requests: int) -> None:
+    """Wait until ServiceNow had so many requests, so that no connection is just being made.
 
     Python 3.11 forgets the socket of a connection whose making is cancelled just as it succeeds.
     """
-    lanes = ("poll", "lookup")
-    await made.until(lambda: sum(made.supervisor.app.plan.instance.requests.get(lane, 0) for lane in lanes) > 1)
+    await made.until(lambda: made.box.servicenow.requests["all"] >= requests)

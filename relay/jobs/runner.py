@@ -135,7 +135,7 @@ class Runner:
 
     async def _due(self, drive: _Drive) -> list[Job]:
         stage = drive.stage
-        now = self._clock.monotonic()
+        now = drive.steady = self._clock.monotonic()
         resting = {job for job, (_, until) in self._rests.items() if until > now}
         passed_over = self._held | resting
         size = max(1, stage.size())
@@ -159,6 +159,9 @@ class Runner:
         wait = LONGEST_SLEEP
         if drive.next_due is not None:
             wait = min(wait, max(0.0, drive.next_due - self._clock.wall()) + 0.001)
+        over = self._waits.next_over(drive.stage.wants, drive.steady)
+        if over is not None:
+            wait = min(wait, over + 0.001)
         now = self._clock.monotonic()
         for _, until in self._rests.values():
             if until > now:
@@ -232,4 +235,5 @@ class _Drive:
         self.credit = NO_CREDIT
         self.empty = False
         self.looked = 0.0
+        self.steady = 0.0
         self.next_due: float | None = None

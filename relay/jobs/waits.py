@@ -7,6 +7,8 @@ hold up anything.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from relay.core.jobs import Job
 from relay.jobs.ports import Clock
 
@@ -27,7 +29,8 @@ class Waits:
 
     def hear(self, job: Job) -> None:
         """A job was stored in a new state."""
-        wait = job.not_before - self._clock.wall()
+        # By the moment of the change, not by now: the clock may have been set while the change was written.
+        wait = job.not_before - job.updated
         if wait > 0:
             self._until[job.id] = (self._clock.monotonic() + wait, job)
         else:
@@ -46,6 +49,18 @@ class Waits:
             return []
         now, wall = self._clock.monotonic(), self._clock.wall()
         return [job for until, job in self._until.values() if until <= now and job.not_before > wall]
+
+    def next_over(self, wants: Callable[[Job], bool], looked: float) -> float | None:
+        """Seconds until the first wait of such a job is over that was not at `looked`, None without one.
+
+        Only told after the wall clock was set. `looked` is the monotonic time of the look that found nothing: what was
+        over since then is over now.
+        """
+        if not self._was_set():
+            return None
+        now = self._clock.monotonic()
+        waits = [until - now for until, job in self._until.values() if until > looked and wants(job)]
+        return max(0.0, min(waits)) if waits else None
 
     def _was_set(self) -> bool:
         now = self._clock.monotonic()

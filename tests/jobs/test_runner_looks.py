@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 from support.bench import Bench, on_bench
+from support.virtual import VirtualClock, run
 
 from relay.core.jobs import Job
+from relay.jobs.ledger import Move
 
 
 @on_bench
@@ -26,3 +29,22 @@ async def test_what_falls_due_between_two_looks_is_not_missed(bench: Bench) -> N
     await asyncio.sleep(1)
     assert bench.handled == ["a"]
     await bench.stop()
+
+
+@pytest.mark.parametrize("jump", [-1800.0, 15.0])
+def test_waits_end_in_time_after_a_jump_of_the_wall_clock(jump: float) -> None:
+    """When the wall clock is set while several jobs wait, each goes at its own time and not a longest sleep later."""
+
+    async def scenario(clock: VirtualClock) -> None:
+        bench = Bench(clock)
+        for name, seconds in (("a", 10.0), ("b", 20.0)):
+            (job,) = await bench.add(name, not_before=clock.wall() + 1000.0)
+            await bench.ledger.step(Move(job, "put off", fields={"not_before": clock.wall() + seconds}))
+        bench.start(bench.stage())
+        await asyncio.sleep(5)
+        clock.jump(jump)
+        await asyncio.sleep(20)
+        assert [(round(when), names) for when, names in bench.calls] == [(10, ["a"]), (20, ["b"])]
+        await bench.stop()
+
+    run(scenario)

@@ -32,8 +32,16 @@ class Hands:
         self.monotonics += seconds
 
 
-def job(one: str = "a", *, not_before: float = 0.0, lane: str = "", state: str = "SEEN", priority: int = 2) -> Job:
-    return Job(one, "queue", state, 1, priority, lane, not_before, 0, 0.0, 0.0)
+def job(
+    one: str = "a",
+    *,
+    not_before: float = 0.0,
+    lane: str = "",
+    state: str = "SEEN",
+    priority: int = 2,
+    updated: float = EPOCH,
+) -> Job:
+    return Job(one, "queue", state, 1, priority, lane, not_before, 0, updated, updated)
 
 
 def test_who_is_not_heard_of_in_time_is_late() -> None:
@@ -168,6 +176,6 @@ def test_an_old_step_of_the_clock_is_forgotten() -> None:
     clock.walls += 3600.0
     assert waits.not_over() == set()
     clock.go(4001.0)
-    waits.hear(job("a", not_before=clock.wall() + 60.0))
+    waits.hear(job("a", not_before=clock.wall() + 60.0, updated=clock.wall()))
     clock.go(1.0)
     assert waits.not_over() == set()

@@ -153,11 +153,14 @@ def test_jobs_in_plain_text(tmp_path: Path) -> None:
         shown = run(tmp_path, "jobs", "show", JOB["id"])
         retried = run(tmp_path, "jobs", "retry", JOB["id"])
         discarded = run(tmp_path, "jobs", "discard", JOB["id"], "--reason", "old")
+        raw = run(tmp_path, "jobs", "list", "--json")
+        one = run(tmp_path, "jobs", "show", JOB["id"], "--json")
+    assert json.loads(raw.stdout) == json.loads(one.stdout) == {"schema": "bseries-relay/jobs/1", "jobs": [JOB]}
     assert listed.stdout.splitlines()[1].split() == ["a" * 32, "CLAIMED", "1", "-", "2", "2026-01-01T00:00:00Z"]
     assert f"id: {'a' * 32}" in shown.stdout
     assert 'data: {"tries": 1}' in retried.stdout
     assert discarded.stderr == "discarded\n"
-    assert [(one["command"], one["arguments"]) for one in asked] == [
+    assert [(one["command"], one["arguments"]) for one in asked[:4]] == [
         ("jobs list", {"state": "CLAIMED", "limit": 5}),
         ("jobs show", {"id": "a" * 32}),
         ("jobs retry", {"id": "a" * 32}),

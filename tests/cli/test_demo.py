@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from relay.cli import demo
+from relay.cli.daemon_process import DaemonProcess
 from relay.cli.main import main
 from relay.sandbox.box import Sandbox
 from relay.sandbox.oracle import Summary
@@ -42,6 +44,16 @@ def test_a_broken_promise_is_said_and_exits_1(monkeypatch: pytest.MonkeyPatch) -
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("executed more than once")]
     assert line.split()[-1] == "1"
     assert done.stdout.splitlines()[-1] == "NOT every promise was kept"
+
+
+async def test_a_daemon_that_was_not_started_cannot_be_asked(tmp_path: Path) -> None:
+    """What was not started has no process id and no end."""
+    process = DaemonProcess(tmp_path / "relay.yaml")
+    assert not process.alive
+    with pytest.raises(RuntimeError, match="not started"):
+        _ = process.pid
+    with pytest.raises(RuntimeError, match="not started"):
+        await process.stop()
 
 
 async def test_no_answers_are_no_success(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,7 @@ async def test_a_reload_is_over_when_the_new_plan_works(tmp_path: Path, monkeypa
     closed = closed_plans(monkeypatch)
     async with living(tmp_path) as made:
         first = made.supervisor.app.plan
-        await made.until(lambda: made.box.servicenow.tables.rows("ecc_agent"))
+        await made.until(lambda: any(made.box.servicenow.tables.rows("ecc_agent")))
         made.configure(QUICK + "policy: {allow: []}\n")
         assert await made.ask("reload") == {"reloaded": True}
         assert made.supervisor.app.plan is not first
@@ -63,7 +63,7 @@ async def test_a_reload_is_over_when_the_new_plan_works(tmp_path: Path, monkeypa
 async def test_a_row_that_nobody_goes_on_with_says_down(tmp_path: Path) -> None:
     """A reload that gives the row up lets it say Down."""
     async with living(tmp_path) as made:
-        await made.until(lambda: made.box.servicenow.tables.rows("ecc_agent"))
+        await made.until(lambda: any(made.box.servicenow.tables.rows("ecc_agent")))
         made.configure("servicenow: {register: false}\n", "zz.yaml")
         await made.ask("reload")
         assert [row["status"] for row in made.box.servicenow.tables.rows("ecc_agent")] == ["Down"]

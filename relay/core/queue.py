@@ -155,7 +155,9 @@ def may_be(user: str, name: str) -> bool:
     return not user or not name or name.casefold() == user.casefold()
 
 
-FORBIDDEN_TRIES = 5
+PART_TRIES = 5
+"""So often the record of a large answer may vanish before it is finished."""
+FORBIDDEN_TRIES = 15
 """A 403 for an answer is a missing role more often than a rule against this one record: an administrator gets
 some minutes to mend it before the answer is taken as refused."""
 
@@ -174,18 +176,19 @@ SERVER_ERROR = 2008
 LOOKS_FOR_ABSENT = 2
 """An answer counts as absent when it was not found this often, `LOOK_AGAIN` seconds apart."""
 LOOK_AGAIN = 10.0
+LOOKS_WITHOUT_SIGHT = 6
+"""So often where this relay never delivered an answer that it could read back, and sees at least the output itself."""
 
 
-def verify_after(error: ServiceNowError, *, kept: bool, settle: float) -> float:
+def verify_after(error: ServiceNowError, *, settle: float) -> float:
     """Seconds until an insert of unknown outcome may be asked for.
 
-    After a received 5xx the transaction is over; after a time-out or a reset it may go on for `settle` seconds. Where
-    the instance keeps our sys_ids a repeat cannot make a second answer, so there is nothing to wait for.
+    After a received 5xx the transaction is over; after a time-out or a reset it may go on for `settle` seconds.
     """
-    return 0.0 if kept or error.number == SERVER_ERROR else settle
+    return 0.0 if error.number == SERVER_ERROR else settle
 
 
-def after_look(*, found: bool, kept: bool, looks: int, sight: bool) -> str:
+def after_look(*, found: bool, kept: bool, looks: int, sight: bool, sees_output: bool = False) -> str:
     """The event after ServiceNow was asked for an answer.
 
     Args:
@@ -193,11 +196,13 @@ def after_look(*, found: bool, kept: bool, looks: int, sight: bool) -> str:
         kept: the instance keeps our sys_ids.
         looks: how often it was not found, this time included.
         sight: this account has read back an input of its own since the start, so that "absent" means something.
+        sees_output: it has none to read back, but the table shows it the output itself.
 
     """
     if found:
         return "found"
-    return "absent" if kept or (sight and looks >= LOOKS_FOR_ABSENT) else "put off"
+    sure = (sight and looks >= LOOKS_FOR_ABSENT) or (sees_output and looks >= LOOKS_WITHOUT_SIGHT)
+    return "absent" if kept or sure else "put off"
 
 
 def expired(age: float, *, safe: bool, unsafe_limit: float, safe_limit: float) -> bool:

@@ -207,9 +207,12 @@ class Caller:
             "by": call.record["sys_created_by"],
             "request_bytes": len(payload),
             "request_digest": parts.digest(payload),
+            # Somebody changed the row between our poll and our claim: `by` made it, but may not have asked for this.
+            **({"changed": True} if call.job.data.get("changed") else {}),
             **facts,
         }
         await parts.audit.append([intent])
+        parts.conditions.clear("audit")
         data = {**facts, "trying_since": trying_since(call.job.data, parts.clock.wall())}
         job = await parts.ledger.step(Move(call.job, "sending", data=data, fields={"attempts": attempt}))
         return Call(job, call.record, call.judged, call.ruling)

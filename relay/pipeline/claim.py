@@ -140,13 +140,14 @@ class Claim:
     def _claimed(self, job: Job, stored: Record, record: Record) -> Move:
         if job.data.get("bare"):
             return Move(job, "claimed", data={"claim_unknown": None, "tries": None})
-        if not same_work(stored, record):
+        changed = not same_work(stored, record)
+        if changed:
             log.warning("claim.changed", job=job.id, by=record["sys_updated_by"])
         judged = judge(self._parts.codec, self._parts.policy, record)
         return Move(
             job,
             "claimed",
-            data={**facts(record), "claim_unknown": None, "tries": None},
+            data={**facts(record), "claim_unknown": None, "tries": None, "changed": changed or None},
             bodies={ROW: row_bytes(record)},
             fields={"lane": judged.lane, "priority": record.priority},
         )

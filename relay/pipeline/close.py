@@ -15,7 +15,7 @@ from relay.core.retry import Backoff
 from relay.jobs.beats import Beats
 from relay.jobs.ledger import Move
 from relay.jobs.runner import UNWRITABLE
-from relay.pipeline.parts import Parts
+from relay.pipeline.parts import DELIVERED, Parts
 from relay.pipeline.rows import ANSWER, KIND, ROW
 
 log = structlog.get_logger("relay.close")
@@ -44,6 +44,7 @@ class Close:
         for job, result in zip(jobs, results, strict=True):
             moves.append(self._failed(job, result) if isinstance(result, ServiceNowError) else self._closed(job))
         await parts.ledger.apply(moves)
+        await parts.store.set_fact(DELIVERED, jobs[-1].id)
 
     def _line(self, job: Job) -> dict[str, object]:
         return {"event": "delivered", "job": job.id, "attempt": job.attempts, "input": job.data.get("input", "")}
@@ -114,7 +115,10 @@ class Sweep:
     def _clock_is_sound(self, now: float) -> bool:
         """Whether this machine's clock neither jumped since the start nor differs from the instance's."""
         server = self._parts.queue.now()
-        jumped = abs(now - self._parts.clock.monotonic() - self._drift) > JUMP
+        drift = now - self._parts.clock.monotonic()
+        jumped = abs(drift - self._drift) > JUMP
+        # After a jump one round is left out; the next believes the clock again if the instance's agrees with it.
+        self._drift = drift
         sound = server is not None and abs(server - now) <= JUMP and not jumped
         if sound:
             self._parts.conditions.clear("clock")

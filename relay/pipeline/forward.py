@@ -87,7 +87,8 @@ class Forward:
     async def _refuse(
         self, job: Job, record: Record, parameters: Parameters, error: RelayError, data: dict[str, Json] | None = None
     ) -> None:
-        log.warning("forward.refused", code=error.code, error=error.text, **facts(record))
+        # The error's detail quotes what was asked for: ServiceNow gets it, the log does not.
+        log.warning("forward.refused", code=error.code, cause=error.entry.cause, **(data or {}), **facts(record))
         known = {**(data or {}), "decision": "deny", "code": error.number}
         await store_answer(
             self._parts, Asked(job, record, parameters), "refused by policy", Failure(error.text), data=known

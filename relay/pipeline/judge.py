@@ -12,7 +12,7 @@ from relay.core.policy import Policy
 from relay.core.policy_values import Allowed, Decision, Denied
 from relay.core.record import Heartbeat, HttpCall, Record, SystemCommand, TypedCall
 from relay.pipeline.ports import Codec
-from relay.pipeline.rows import LOCAL
+from relay.pipeline.rows import COMMANDS, LOCAL
 
 log = structlog.get_logger("relay.forward")
 
@@ -31,8 +31,10 @@ class Judged:
 
     @property
     def lane(self) -> str:
-        """The appliance whose turn it needs; none when it is answered here."""
-        return self.ruling.request.appliance if isinstance(self.ruling, Allowed) else LOCAL
+        """The appliance whose turn it needs, or which lane of what is answered here."""
+        if isinstance(self.ruling, Allowed):
+            return self.ruling.request.appliance
+        return COMMANDS if isinstance(self.ruling, SystemCommand) else LOCAL
 
 
 def judge(codec: Codec, policy: Policy, record: Record) -> Judged:

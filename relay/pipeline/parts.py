@@ -34,6 +34,7 @@ class Limits:
 
 KEPT = "servicenow.keeps_sys_id"
 USER = "servicenow.user"
+DELIVERED = "servicenow.delivered"
 """The durable facts behind `Learned`."""
 
 
@@ -45,7 +46,7 @@ class Learned:
         kept: the instance keeps the sys_id that an insert wishes for; None until the first answer. Durable.
         sight: this account has read back an input of its own, so that "absent" means something.
         user: the ServiceNow user whose name our own changes carry; "" until the first claim. Durable.
-        delivered: the output whose answer was last confirmed since the start; looking for it gives sight.
+        delivered: an output whose answer was confirmed lately; looking for it gives sight. Durable.
 
     """
 

@@ -86,7 +86,7 @@ class Poll:
         try:
             room = await self._free()
             # Half a page at least: many small pages would cost ServiceNow more than a few large ones.
-            ordinary = parts.holds.work and self._room() and 2 * room >= parts.limits.poll_batch
+            ordinary = parts.holds.work and self._room() and 2 * room >= min(parts.limits.poll_batch, IN_HAND)
             topics = () if ordinary else URGENT_TOPICS
             page = await parts.queue.poll(room if ordinary else URGENT_PAGE, await self._left_out(), topics)
             new = await self._store(page)

@@ -10,7 +10,7 @@ import structlog
 from relay.core.errors import ServiceNowError, WorkError
 from relay.core.exchange import Inserted, NewInput
 from relay.core.jobs import Job, Json
-from relay.core.queue import FORBIDDEN_TRIES, after_insert, verify_after
+from relay.core.queue import PART_TRIES, after_insert, verify_after
 from relay.core.record import Failure, Record
 from relay.core.retry import Backoff
 from relay.jobs.ledger import Move
@@ -136,7 +136,7 @@ class Push:
         parts, job = self._parts, answer.job
         tries = job.data.get("tries", 0) + 1
         event = after_insert(error, tries=tries, refused_before=bool(job.data.get("refused")))
-        gone = error.number == GONE and tries < FORBIDDEN_TRIES
+        gone = error.number == GONE and tries < PART_TRIES
         if doubt and event in REFUSED:
             event = "insert unknown"
             wait = parts.limits.settle
@@ -170,7 +170,7 @@ class Push:
             wait = TROUBLE.delay(tries, parts.jitter(), error.after)
             return self._later(job, event, {"tries": tries, "inserting": None}, wait)
         if event == "insert unknown":
-            wait = verify_after(error, kept=bool(parts.learned.kept), settle=parts.limits.settle)
+            wait = verify_after(error, settle=parts.limits.settle)
             return self._later(job, event, {"tries": tries, "looks": None}, wait)
         return await self._refused(answer, event, error)
 
@@ -192,7 +192,7 @@ class Push:
     async def _refused(self, answer: Answer, event: str, error: ServiceNowError) -> Move:
         """Try once more with a small answer that says what happened; after that an administrator has to look."""
         if event == "answer refused again":
-            data = {"code": error.number, "error": error.text[:200], **NOT_UNDER_WAY}
+            data = {"code": error.number, **NOT_UNDER_WAY}
             return Move(answer.job, event, data=data)
         small = Failure(WorkError(4016, error.text).text)
         rendered = await render(self._parts, answer.record, (), small, 0)
@@ -207,7 +207,7 @@ REFUSED = frozenset({"answer refused", "answer refused again"})
 
 def outcome_line(job: Job, record: Record) -> dict[str, object]:
     """The audit line of an answer, written before ServiceNow gets it; `attempt` 0 stands for "no call was made"."""
-    names = ("decision", "operation", "rule", "code", "status", "error", "answer_bytes", "answer_digest")
+    names = ("decision", "operation", "rule", "code", "status", "oversize", "answer_bytes", "answer_digest")
     known = {name: job.data[name] for name in names if name in job.data}
     event = "outcome again" if job.data.get("refused") else "outcome"
     return {"event": event, "job": job.id, "attempt": job.attempts, "by": record["sys_created_by"], **known}

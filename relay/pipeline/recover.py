@@ -1,6 +1,6 @@
 """The start: before anything is sent, what the store holds is compared with what ServiceNow shows.
 
-Later, and every ten minutes: `processing` rows of our agent that the store does not know. They are ours, since nobody
+Later, and every two minutes: `processing` rows of our agent that the store does not know. They are ours, since nobody
 else may have them, and what became of their calls nobody knows.
 """
 
@@ -16,14 +16,25 @@ import structlog
 from relay.core.errors import RelayError, ServiceNowError, StorageError
 from relay.core.instant import epoch
 from relay.core.jobs import Job, NewJob
-from relay.core.queue import ANSWERED, CLAIMED, CLOSED, FORWARDING, ORPHAN_AGE, SEEN, UNCERTAIN, VERIFYING, at_start
+from relay.core.queue import (
+    ANSWERED,
+    CLAIMED,
+    CLOSED,
+    FORWARDING,
+    INSERTED,
+    ORPHAN_AGE,
+    SEEN,
+    UNCERTAIN,
+    VERIFYING,
+    at_start,
+)
 from relay.core.record import Record
 from relay.core.retry import LONGEST, Backoff
 from relay.jobs.beats import Beats
 from relay.jobs.ledger import Move
 from relay.jobs.runner import UNWRITABLE
 from relay.pipeline.judge import judge
-from relay.pipeline.parts import KEPT, USER, Parts
+from relay.pipeline.parts import DELIVERED, KEPT, USER, Parts
 from relay.pipeline.rows import ATTACHED, KIND, ROW, facts, row_bytes
 from relay.pipeline.verify import guard_against, look
 
@@ -33,7 +44,7 @@ CHUNK = 100
 """Jobs settled with one pair of requests."""
 ALL = 1_000_000
 TROUBLE = Backoff(first=1.0, longest=30.0)
-ORPHANS_EVERY = 600.0
+ORPHANS_EVERY = 120.0
 T = TypeVar("T")
 PAGE = 50
 """Orphans taken in one look: they come with their payloads."""
@@ -76,6 +87,8 @@ class Recover:
         learned, store = self._parts.learned, self._parts.store
         learned.kept = await store.fact(KEPT)
         learned.user = learned.user or await store.fact(USER) or ""
+        newest = await store.select(KIND, [INSERTED], 1)
+        learned.delivered = newest[0].id if newest else await store.fact(DELIVERED) or ""
 
     async def run(self) -> None:
         """Look for orphans until `stop`."""
@@ -177,8 +190,9 @@ class Recover:
         aged = [record for record in found if self._is_old(record, now)]
         # A claim that was slow to arrive may have set a row back that was answered meanwhile.
         done = [record.sys_id for record in aged if known.get(record.sys_id) in {CLOSED, "tombstone"}]
-        old = [record for record in aged if record.sys_id not in known]
-        answers = await look(parts, [record.sys_id for record in old]) if old else {}
+        strange = [record for record in found if record.sys_id not in known]
+        answers = await look(parts, [record.sys_id for record in strange]) if strange else {}
+        old = [record for record in strange if record in aged or record.sys_id in answers]
         for record in old:
             log.warning("recover.orphan", job=record.sys_id, answered=record.sys_id in answers)
         await guard_against(parts, old)

@@ -39,15 +39,12 @@ def _render(
     parts: Parts, record: Record, parameters: Sequence[tuple[str, str]], outcome: Outcome, milliseconds: int
 ) -> Rendered:
     payload = parts.codec.write(record, parameters, outcome, milliseconds).encode()
-    facts: dict[str, Json] = {"error": None, "oversize": None}
-    if isinstance(outcome, Failure):
-        facts["error"] = outcome.text[:200]
-    elif len(payload) > parts.limits.answer_bytes:
+    facts: dict[str, Json] = {}
+    if isinstance(outcome, Reply) and len(payload) > parts.limits.answer_bytes:
         error = WorkError(4015, f"{len(outcome.body)} bytes, {len(payload)} as a record")
         payload = parts.codec.write(record, (), Failure(error.text), milliseconds).encode()
-        facts |= {"error": error.text, "oversize": len(outcome.body), "code": error.number}
-    facts |= {"answer_bytes": len(payload), "answer_digest": parts.digest(payload)}
-    return Rendered(payload, facts)
+        facts = {"oversize": len(outcome.body), "code": error.number}
+    return Rendered(payload, {**facts, "answer_bytes": len(payload), "answer_digest": parts.digest(payload)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,5 +62,5 @@ async def store_answer(
     """Store the answer of a job with the event that brought it."""
     rendered = await render(parts, asked.record, asked.parameters, outcome, milliseconds)
     status = outcome.status if isinstance(outcome, Reply) else None
-    known = {"status": status, **data, **{name: value for name, value in rendered.facts.items() if value is not None}}
+    known = {"status": status, **data, **rendered.facts}
     await parts.ledger.step(Move(asked.job, event, data=known, bodies={ANSWER: rendered.payload}))

@@ -15,6 +15,8 @@ from relay.jobs.ports import Store
 KIND = QUEUE.kind
 LOCAL = ""
 """The lane of work that is answered here, without an appliance."""
+COMMANDS = ":agent"
+"""The lane of commands for the agent itself, which take effect one after the other. No appliance has such a name."""
 ROW = "row"
 ANSWER = "answer"
 ATTACHED = "<see_attachment/>"

@@ -13,12 +13,13 @@ from relay.pipeline.forward import Forward
 from relay.pipeline.load import Load, is_urgent
 from relay.pipeline.parts import Parts
 from relay.pipeline.push import Push
-from relay.pipeline.rows import KIND, LOCAL
+from relay.pipeline.rows import COMMANDS, KIND, LOCAL
 from relay.pipeline.verify import Abandoned, Uncertain, Verify
 
 LAZY = 2.0
 """Seconds that closing waits for more: nobody waits for it, and most outputs need no request at all."""
 AT_ONCE = 100
+OWN = frozenset({LOCAL, COMMANDS})
 LOCAL_WORKERS = 4
 
 
@@ -53,13 +54,14 @@ def _claims(parts: Parts, load: Load, room: Callable[[], bool]) -> list[Stage]:
         return parts.holds.work and room()
 
     def urgent(job: Job) -> bool:
-        return is_urgent(job) and job.lane != LOCAL
+        return is_urgent(job) and job.lane not in OWN
 
     def standard(job: Job) -> bool:
-        return not is_urgent(job) and job.lane != LOCAL
+        return not is_urgent(job) and job.lane not in OWN
 
     return [
         Stage("claim own", KIND, (SEEN,), claim, lane=LOCAL, size=urgent_size),
+        Stage("claim commands", KIND, (SEEN,), claim, lane=COMMANDS, size=urgent_size),
         Stage("claim urgent", KIND, (SEEN,), claim, accepts=urgent, open=may_claim, size=urgent_size),
         Stage("claim", KIND, (SEEN,), claim, accepts=standard, open=may_claim, size=standard_size, workers=2),
     ]
@@ -72,7 +74,8 @@ def _forwards(parts: Parts, concurrent: Mapping[str, int]) -> list[Stage]:
         Stage(f"forward {name}", KIND, (CLAIMED,), forward, lane=name, workers=number, open=lambda: parts.holds.work)
         for name, number in concurrent.items()
     ]
-    return [Stage("answer own", KIND, (CLAIMED,), forward, lane=LOCAL, workers=LOCAL_WORKERS), *lanes]
+    own = Stage("answer own", KIND, (CLAIMED,), forward, lane=LOCAL, workers=LOCAL_WORKERS)
+    return [own, Stage("obey commands", KIND, (CLAIMED,), forward, lane=COMMANDS), *lanes]
 
 
 def _pushes(parts: Parts, load: Load) -> list[Stage]:

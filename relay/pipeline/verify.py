@@ -79,6 +79,7 @@ class Verify:
         sure = [parts.learned.delivered] if parts.learned.delivered and not parts.learned.sight else []
         try:
             found = await look(parts, [*(job.id for job in jobs), *sure])
+            sees_output = not parts.learned.sight and not sure and await self._sees(jobs)
         except ServiceNowError as error:
             moves = []
             for job in jobs:
@@ -88,12 +89,25 @@ class Verify:
             log.warning("verify.failed", code=error.code, error=error.text)
             await parts.ledger.apply(moves)
             return
-        await parts.ledger.apply([self._move(job, found.get(job.id), now) for job in jobs])
+        await parts.ledger.apply([self._move(job, found.get(job.id), now, sees_output=sees_output) for job in jobs])
 
-    def _move(self, job: Job, answer: FoundInput | None, now: float) -> Move:
+    async def _sees(self, jobs: Sequence[Job]) -> bool:
+        """Whether the table shows this account the outputs themselves.
+
+        It stands in for sight as long as no answer was ever delivered that could be looked for.
+        """
+        return bool(await self._parts.queue.read([jobs[0].id]))
+
+    def _move(self, job: Job, answer: FoundInput | None, now: float, *, sees_output: bool) -> Move:
         learned = self._parts.learned
         looks = job.data.get("looks", 0) + 1
-        event = after_look(found=answer is not None, kept=bool(learned.kept), looks=looks, sight=learned.sight)
+        event = after_look(
+            found=answer is not None,
+            kept=bool(learned.kept),
+            looks=looks,
+            sight=learned.sight,
+            sees_output=sees_output,
+        )
         if answer is not None:
             return Move(job, event, data={"input": answer.sys_id, "looks": None, "tries": None, **NOT_UNDER_WAY})
         if event == "absent":

@@ -23,6 +23,8 @@ LEFT_OUT: Final = 150  # sys_ids in one NOT IN, for the same reason
 ROWS_AT_ONCE: Final = 25  # complete rows that are read back in one request
 FOUND_AT_ONCE: Final = 1000  # an output has one answer; ten of each would be another poller's doing
 TOO_LARGE: Final = 2014
+ORDER: Final = ("priority", "sys_created_on", "sequence", "sys_id")
+"""Records of one second are told apart by the order key that the instance gives them."""
 OVERSIZE: Final = " " * (MAX_PAYLOAD + 1)
 DEEPER_EVERY: Final = 12
 """Empty polls after which one looks past the first page: rows that access rules hide count within the limit, and a
@@ -56,7 +58,7 @@ class Pull:
         wanted = {"agent": [self._agent], "queue": ["output"], "state": ["ready"]}
         if topics:
             wanted["topic"] = list(topics)
-        query = self._query("ready", leave_out, topics, order=("priority", "sys_created_on", "sys_id"))
+        query = self._query("ready", leave_out, topics, order=ORDER)
         found = await _page(self._poll, query, limit)
         deep = False
         if not found.rows:

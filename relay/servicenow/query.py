@@ -21,6 +21,7 @@ FIELDS: Final = frozenset(
         "queue",
         "response_to",
         "state",
+        "sequence",
         "sys_created_on",
         "sys_id",
         "table_name",

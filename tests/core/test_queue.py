@@ -101,12 +101,16 @@ def test_a_failed_insert_is_unknown_put_off_or_refused(
     assert event in QUEUE.rows["ANSWERED"]
 
 
-@pytest.mark.parametrize(
-    ("number", "kept", "wait"), [(2008, False, 0.0), (2003, False, 65.0), (2004, False, 65.0), (2003, True, 0.0)]
-)
-def test_a_lost_insert_is_asked_for_when_it_cannot_run_any_more(number: int, kept: bool, wait: float) -> None:
-    """A received 5xx is over; a time-out settles first, unless a repeat could do no harm."""
-    assert verify_after(ServiceNowError(number, maybe_sent=True), kept=kept, settle=65.0) == wait
+@pytest.mark.parametrize(("number", "wait"), [(2008, 0.0), (2003, 65.0), (2004, 65.0)])
+def test_a_lost_insert_is_asked_for_when_it_cannot_run_any_more(number: int, wait: float) -> None:
+    """A received 5xx is over; a time-out or a reset settles first."""
+    assert verify_after(ServiceNowError(number, maybe_sent=True), settle=65.0) == wait
+
+
+@pytest.mark.parametrize(("looks", "event"), [(5, "put off"), (6, "absent")])
+def test_a_relay_that_never_delivered_looks_longer(looks: int, event: str) -> None:
+    """Without an own answer to read back, seeing the output itself stands in for sight after six looks."""
+    assert after_look(found=False, kept=False, looks=looks, sight=False, sees_output=True) == event
 
 
 @given(st.booleans(), st.booleans(), st.integers(1, 20), st.booleans())

@@ -282,8 +282,8 @@ async def test_live_work_is_no_reason_to_look_for_orphans_again(world: World) ->
     for number in range(300):
         await left(world, "CLAIMED", number, not_before=world.clock.wall() + 3000.0)
     life = world.life()
-    await life.run(700)
-    assert world.queue.calls["processing"] == 2
+    await life.run(2.5 * recover.ORPHANS_EVERY)
+    assert world.queue.calls["processing"] == 3
     await life.crash()
 
 

@@ -37,7 +37,7 @@ async def test_a_lone_lost_answer_waits_until_the_account_has_seen_one_of_its_ow
     one = world.queue.output(1)
     world.queue.faults["insert"].append("lost")
     life = world.life()
-    await life.run(400)
+    await life.run(80)
     assert world.state(one) == "VERIFYING"
     assert not life.parts.learned.sight
     world.queue.output(2, topic="HeartbeatProbe", priority="0")
@@ -45,6 +45,36 @@ async def test_a_lone_lost_answer_waits_until_the_account_has_seen_one_of_its_ow
     assert life.parts.learned.sight
     assert world.state(one) == "CLOSED"
     assert len(world.queue.answers(one)) == 1
+    await life.stop()
+
+
+@in_world(keeps=False)
+async def test_the_very_first_answer_is_repeated_when_its_insert_was_lost(world: World) -> None:
+    """A relay that never delivered anything does not wait for ever for an answer of its own that it could see."""
+    one = world.queue.output(1)
+    world.queue.faults["insert"].append("lost")
+    life = world.life()
+    await life.run(200)
+    assert world.state(one) == "CLOSED"
+    assert len(world.queue.answers(one)) == 1
+    await life.stop()
+
+
+@in_world(keeps=False)
+async def test_what_was_delivered_before_a_restart_gives_sight_after_it(world: World) -> None:
+    """An answer that was lost before a crash is repeated after it, though nothing is delivered meanwhile."""
+    world.queue.output(1)
+    life = world.life()
+    await life.run(10)
+    two = world.queue.output(2)
+    world.queue.faults["insert"].append("lost")
+    await life.run(3)
+    assert world.state(two) == "VERIFYING"
+    await life.crash()
+    life = world.life()
+    await life.run(100)
+    assert world.state(two) == "CLOSED"
+    assert len(world.queue.answers(two)) == 1
     await life.stop()
 
 

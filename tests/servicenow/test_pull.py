@@ -65,7 +65,8 @@ async def test_poll_query(queue: Any, fake: FakeInstance) -> None:
     await queue.poll(7, [])
     request = fake.requests[0]  # type: ignore[attr-defined]
     assert request.query == {
-        "sysparm_query": f"agent={AGENT}^queue=output^state=ready^ORDERBYpriority^ORDERBYsys_created_on^ORDERBYsys_id",
+        "sysparm_query": f"agent={AGENT}^queue=output^state=ready"
+        "^ORDERBYpriority^ORDERBYsys_created_on^ORDERBYsequence^ORDERBYsys_id",
         "sysparm_limit": "7",
         "sysparm_no_count": "true",
         "sysparm_suppress_pagination_header": "true",

@@ -47,7 +47,8 @@ class FakeInstance:
         self.count += 1
         sys_id = columns.get("sys_id") or f"{self.count:032x}"
         created = f"2026-01-01 00:{self.count // 60:02}:{self.count % 60:02}"
-        row = {"priority": "2", "sys_created_on": created, "sys_created_by": self.user, "payload": "", **columns}
+        made = {"sequence": f"{self.count:07}", "sys_created_on": created, "sys_created_by": self.user}
+        row = {"priority": "2", **made, "payload": "", **columns}
         self.tables[table][sys_id] = {**row, "sys_id": sys_id}
         return sys_id
 

@@ -32,6 +32,7 @@ HANDLING = 600.0
 REST = Backoff(first=1.0, longest=LONGEST_SLEEP)
 """How long jobs rest whose handling failed in a way that nobody expected."""
 UNWRITABLE = 5005
+AUDIT = 5007
 
 
 class Runner:
@@ -195,7 +196,7 @@ class Runner:
 
     def _storage_failed(self, error: StorageError) -> None:
         """A disk that lost a write is the end of this process; every other trouble of the store may pass."""
-        self._conditions.fail("store", error)
+        self._conditions.fail("audit" if error.number == AUDIT else "store", error)
         if error.number == UNWRITABLE:
             raise error
 

@@ -95,7 +95,7 @@ async def test_an_unsafe_call_without_an_answer_is_not_repeated(tmp_path: Path, 
 
 async def test_tokens_that_are_worth_nothing_any_more_cost_nothing(tmp_path: Path) -> None:
     """When every token is revoked under load, each call is made once with a new one."""
-    async with world(tmp_path, start=False, drop_in=DROP_IN) as made:
+    async with world(tmp_path, start=False, drop_in=DROP_IN.replace("retry_for: 5s", "retry_for: 30s")) as made:
         await impatient(made).start()
         made.put(2 * COUNT, KINDS)
         for number in (4, 12, 24):

@@ -153,7 +153,7 @@ def retry_after(text: str | None, wall: float) -> float | None:
 
 def _number(text: str | None) -> float | None:
     digits = (text or "").strip()
-    return float(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 12 else None  # noqa: PLR2004
+    return float(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 12 else None  # noqa: PLR2004  # sane
 
 
 def _wait_budget(budget: Budget | None, now: float, *, reserved: bool) -> Wait:

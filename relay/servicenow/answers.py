@@ -77,20 +77,20 @@ def check_status(status: int, body: bytes, *, retry_after: str | None = None, no
         ServiceNowError: any status but 2xx.
 
     """
-    if 200 <= status < 300:  # noqa: PLR2004
+    if 200 <= status < 300:  # noqa: PLR2004  # HTTP statuses are their own names
         return
     detail = f"HTTP {status}"
     if message := _message_in(body):
         detail += f": {message}"
     after = _wait(retry_after, now)
     if status in _REFUSED:
-        wait = after if after is not None or status != 429 else PATIENCE  # noqa: PLR2004
+        wait = after if after is not None or status != 429 else PATIENCE  # noqa: PLR2004  # as above
         raise ServiceNowError(_REFUSED[status], detail, after=wait)
-    if 300 <= status < 400:  # noqa: PLR2004
+    if 300 <= status < 400:  # noqa: PLR2004  # as above
         raise ServiceNowError(2009, detail)
-    if status == 408:  # noqa: PLR2004
+    if status == 408:  # noqa: PLR2004  # as above
         raise ServiceNowError(2003, detail, maybe_sent=True, after=after)
-    if 400 <= status < 500:  # noqa: PLR2004
+    if 400 <= status < 500:  # noqa: PLR2004  # as above
         raise ServiceNowError(2015, detail)
     raise ServiceNowError(2008, detail, maybe_sent=True, after=after)
 

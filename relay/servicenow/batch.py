@@ -106,7 +106,7 @@ def _unknown(detail: str) -> ServiceNowError:
 def _number(entry: Json) -> int | None:
     """The id of a part: text or number, by itself or in an object."""
     found = entry.get("id") if isinstance(entry, dict) else entry
-    if isinstance(found, str) and found.isascii() and found.isdigit() and len(found) <= 9:  # noqa: PLR2004
+    if isinstance(found, str) and found.isascii() and found.isdigit() and len(found) <= 9:  # noqa: PLR2004  # a number that fits
         return int(found)
     return found if isinstance(found, int) and not isinstance(found, bool) else None
 

@@ -38,7 +38,10 @@ def test_ci_calls_the_gate() -> None:
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_scripts_are_sound(script: Path) -> None:
-    """Each script parses, stops at its first error, and can be run unless it is sourced."""
+    """Each shell script parses, stops at its first error, and can be run unless it is sourced; Python compiles."""
+    if script.suffix == ".py":
+        compile(script.read_text(), str(script), "exec")
+        return
     subprocess.run(["bash", "-n", str(script)], check=True)
     if script.suffix == ".sh":
         return

@@ -29,7 +29,7 @@ def command() -> None:
     type=click.Path(path_type=Path, file_okay=False),
     help="The state folder. Absent: the one of the configuration.",
 )
-@click.option("--config", "main", type=click.Path(path_type=Path, dir_okay=False), help="The main configuration file.")
+@click.option("--config", "main", type=click.Path(readable=False, path_type=Path), help="The main configuration file.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.pass_context
 def verify(ctx: click.Context, directory: Path | None, main: Path | None, *, as_json: bool) -> None:

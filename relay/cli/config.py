@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from relay.cli.output import CONFIGURATION, data, print_json, say
+from relay.cli.output import CONFIGURATION, WARNINGS, data, print_json, say
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from relay.config.load import Loaded
+    from relay.config.load import Examined
     from relay.config.problems import Problem
     from relay.core.jobs import Json
 
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
 
-_file = click.option("--config", "config", type=click.Path(path_type=Path), help="The main configuration file.")
+_file = click.option(
+    "--config", "config", type=click.Path(readable=False, path_type=Path), help="The main configuration file."
+)
 _json = click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
 
 
@@ -34,22 +34,17 @@ def command() -> None:
 def check(config: Path | None, as_json: bool) -> None:  # noqa: FBT001  # click's way
     """Check the configuration and the files that it names; every problem at once.
 
-    Problems go to stdout, each with its file, line and column. Exits 0 when the relay can use the configuration, 78
-    when it cannot.
+    Problems go to stdout, each with its file, line and column. Exits 0 when the relay can use the configuration, 3
+    when it can and something in a file has no effect, 78 when it cannot.
     """
-    from relay.config.load import load  # noqa: PLC0415  # `--help` stays light
-    from relay.config.problems import ConfigProblems, report  # noqa: PLC0415  # as above
+    from relay.config.load import examine  # noqa: PLC0415  # `--help` stays light
+    from relay.config.problems import report  # noqa: PLC0415  # as above
 
     main = _main(config)
-    problems: Sequence[Problem] = ()
-    warnings: Sequence[Problem] = ()
-    unchecked: list[str] = []
-    try:
-        loaded = load(main, os.environ)
-        warnings = loaded.warnings
-        problems, unchecked = _files(loaded)
-    except ConfigProblems as error:
-        problems = error.problems
+    examined = examine(main, os.environ)
+    wrong, unchecked = _files(examined)
+    examined = examined.found(wrong)
+    problems, warnings = examined.errors, examined.warnings
     if as_json:
         print_json(
             "config-check",
@@ -64,11 +59,13 @@ def check(config: Path | None, as_json: bool) -> None:  # noqa: FBT001  # click'
     else:
         if warnings:
             say(report(warnings))
-        if unchecked:
+        if unchecked and not problems:
             say(f"only the service can read these credentials, they are not checked: {', '.join(unchecked)}")
         data(report(problems) if problems else f"{main}: the configuration is good")
     if problems:
         raise click.exceptions.Exit(CONFIGURATION)
+    if any(warning.mark for warning in warnings):  # what stands in no file is no matter of the configuration
+        raise click.exceptions.Exit(WARNINGS)
 
 
 @command.command()
@@ -117,7 +114,7 @@ def _main(explicit: Path | None) -> Path:
     return locate(explicit, os.environ, root=os.geteuid() == 0)
 
 
-def _files(loaded: Loaded) -> tuple[list[Problem], list[str]]:
+def _files(examined: Examined) -> tuple[list[Problem], list[str]]:
     """What is wrong with the files and secrets that the settings name, and the secrets that cannot be judged here."""
     from relay.config.describe import leaves  # noqa: PLC0415  # `--help` stays light
     from relay.config.model import Settings  # noqa: PLC0415  # as above
@@ -128,7 +125,7 @@ def _files(loaded: Loaded) -> tuple[list[Problem], list[str]]:
     reader = SecretReader(os.environ)
     problems: list[Problem] = []
     unchecked: list[str] = []
-    for path, value in leaves(Settings, loaded.settings):
+    for path, value in leaves(Settings, examined.settings):
         if isinstance(value, SecretRef) and value.kind == "credential" and not os.environ.get(CREDENTIALS):
             unchecked.append(value.name)
             continue
@@ -138,7 +135,7 @@ def _files(loaded: Loaded) -> tuple[list[Problem], list[str]]:
             elif isinstance(value, Path) and path != ("storage", "directory"):
                 _certificates(value)
         except ConfigError as error:
-            problems.append(loaded.judge.problem(error.number, path, error.detail))
+            problems.append(examined.judge.problem(error.number, path, error.detail))
     return problems, sorted(set(unchecked))
 
 

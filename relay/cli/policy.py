@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from relay.core.policy_values import Decision
     from relay.core.record import HttpCall, TypedCall
 
-_CONFIG = click.option("--config", type=click.Path(path_type=Path), help="The main configuration file.")
+_CONFIG = click.option("--config", type=click.Path(readable=False, path_type=Path), help="The main configuration file.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object with a schema.")
 
 

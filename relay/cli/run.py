@@ -9,7 +9,9 @@ import click
 
 
 @click.command()
-@click.option("--config", "config", type=click.Path(path_type=Path), help="The main configuration file.")
+@click.option(
+    "--config", "config", type=click.Path(readable=False, path_type=Path), help="The main configuration file."
+)
 def command(config: Path | None) -> None:
     """Run the relay until it is stopped (SIGTERM; SIGHUP reloads the configuration)."""
     from relay.config.locate import locate  # noqa: PLC0415  # `--help` stays light

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from relay.config.leaves import Choice, bad
+from relay.config.leaves import Choice
 from relay.config.network import Pin, ProxyUrl
-from relay.config.section import CONTRADICTION, Account, Boolean, File, Secret, Section, need_both
+from relay.config.section import Account, Boolean, Check, Conflict, File, Secret, Section, need_both
 
 
 class ProxySettings(Section):
@@ -22,10 +23,9 @@ class ProxySettings(Section):
         default=None, examples=[{"credential": "proxy_password"}], description="The password of the proxy's account."
     )
 
-    @model_validator(mode="after")
-    def _pair(self) -> Self:
-        need_both(self.username, self.password, "username and password")
-        return self
+    def checks(self) -> tuple[Check, ...]:
+        """An account is a name and its password."""
+        return (lambda: need_both(self.username, self.password, "username and password"),)
 
 
 class TlsSettings(Section):
@@ -53,10 +53,9 @@ class TlsSettings(Section):
         default="TLSv1.2", description="The oldest protocol version that is accepted."
     )
 
-    @model_validator(mode="after")
-    def _pair(self) -> Self:
-        need_both(self.client_certificate, self.client_key, "client_certificate and client_key")
-        return self
+    def checks(self) -> tuple[Check, ...]:
+        """A certificate needs its key."""
+        return (lambda: need_both(self.client_certificate, self.client_key, "client_certificate and client_key"),)
 
 
 class BasicAuth(Section):
@@ -103,16 +102,16 @@ class ServiceNowAuth(Section):
         default=False, examples=[True], description="Mutual TLS alone, with tls.client_certificate."
     )
 
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        chosen = [name for name in type(self).model_fields if getattr(self, name)]
+    def checks(self) -> tuple[Check, ...]:
+        """There is one way."""
+        return (self._one,)
+
+    def _one(self) -> Iterator[Conflict]:
+        ways = list(type(self).model_fields)
+        chosen = [name for name in ways if getattr(self, name)]
         if len(chosen) != 1:
             found = " and ".join(chosen) or "none"
-            bad(
-                CONTRADICTION,
-                f"exactly one of basic, oauth_client, oauth_password, oauth_jwt, certificate; found {found}",
-            )
-        return self
+            yield Conflict(f"exactly one of {', '.join(ways)}; found {found}", lacking=not chosen)
 
 
 class ApplianceAuth(Section):

@@ -111,8 +111,8 @@ def alternative(leaf: WordOr) -> Shape:
     return _shape(leaf.other)
 
 
-def section_at(root: type[Section], path: Path) -> type[Section] | None:
-    """The section that a path leads to; None when it leads elsewhere."""
+def shape_at(root: type[Section], path: Path) -> Shape | None:
+    """What stands at a path; None when the path leads nowhere."""
     shape: Shape | None = root
     for step in path:
         if isinstance(shape, WordOr):
@@ -125,6 +125,12 @@ def section_at(root: type[Section], path: Path) -> type[Section] | None:
             shape = next((key.shape for key in keys(shape) if key.name == step), None)
         else:
             return None
+    return shape
+
+
+def section_at(root: type[Section], path: Path) -> type[Section] | None:
+    """The section that a path leads to; None when it leads elsewhere."""
+    shape = shape_at(root, path)
     if isinstance(shape, WordOr):
         shape = alternative(shape)
     return shape if isinstance(shape, type) else None
@@ -151,14 +157,17 @@ def leaves(  # path is where the value stands
     value: Any,  # noqa: ANN401  # any value of the settings
     path: Path = (),
 ) -> Iterator[tuple[Path, Any]]:
-    """All single values and lists of single values of the settings, each with its path; absent ones are left out."""
+    """All single values and lists of single values of the settings, each with its path; absent ones are left out.
+
+    Of settings that are known in part, the known ones.
+    """
     if value is None:
         return
     if isinstance(shape, WordOr) and not isinstance(value, str):
         shape = alternative(shape)
     if isinstance(shape, type):
         for key in keys(shape):
-            yield from leaves(key.shape, getattr(value, key.field), (*path, key.name))
+            yield from leaves(key.shape, value.known(key.field), (*path, key.name))
     elif isinstance(shape, Table):
         for name, item in value.items():
             yield from leaves(shape.value, item, (*path, name))

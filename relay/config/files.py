@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 from relay.config.document import LARGEST, Document, read
@@ -26,7 +27,7 @@ def is_drop_in(name: str) -> bool:
     return name.endswith(".yaml") and not name.startswith(".")
 
 
-def documents(main: Path) -> list[Document]:
+def read_all(main: Path) -> list[Document]:
     """The main file's document, then those of `conf.d/*.yaml` beside it, in byte order of their names."""
     folder = main.parent / DROP_INS
     try:
@@ -48,11 +49,12 @@ def _document(path: Path) -> Document:
             mode = os.fstat(file.fileno()).st_mode
             if not stat.S_ISREG(mode):
                 return _refused(path, 1001, "not a file")
-            if mode & WRITABLE_BY_OTHERS:
-                return _unsafe(path)
-            return read(name_of(path), file.read(LARGEST + 1))
+            document = read(name_of(path), file.read(LARGEST + 1))
     except OSError as error:
         return _unreadable(path, error)
+    if mode & WRITABLE_BY_OTHERS:
+        return replace(document, problems=(*_unsafe(path).problems, *document.problems))
+    return document
 
 
 def _unreadable(path: Path, error: OSError) -> Document:

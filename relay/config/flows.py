@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from relay.config.leaves import Choice, Duration, Text, WordOr, bad
-from relay.config.section import CONTRADICTION, Boolean, Column, DottedColumn, Section
+from relay.config.leaves import Choice, Duration, Text, WordOr
+from relay.config.section import Boolean, Check, Column, Conflict, DottedColumn, Section
 from relay.core.jobs import Json
 
 
@@ -86,11 +86,13 @@ class OverrideSettings(Section):
         description="The denial. %TaskFieldName%, %ComparatorSymbol% and %FieldValue% are replaced."
     )
 
-    @model_validator(mode="after")
-    def _one(self) -> Self:
+    def checks(self) -> tuple[Check, ...]:
+        """The column is compared with one thing."""
+        return (self._one,)
+
+    def _one(self) -> Iterator[Conflict]:
         if (self.value is None) == (self.reference is None):
-            bad(CONTRADICTION, "exactly one of value and reference")
-        return self
+            yield Conflict("exactly one of value and reference")
 
 
 OVERRIDES_EXAMPLE: Json = [

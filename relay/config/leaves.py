@@ -32,12 +32,9 @@ _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,17})(?:\.\d{1,9})?", re.ASCII)
 _CREDENTIAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 
 
-def bad(number: int, text: str, at: tuple[str | int, ...] = ()) -> NoReturn:
-    """Refuse a value with a code of the registry and a text that never repeats the value of a secret.
-
-    `at` leads from the section that is refused to the key that is meant.
-    """
-    raise PydanticCustomError("relay", "{text}", {"number": number, "text": text, "at": at})  # its type
+def bad(number: int, text: str) -> NoReturn:
+    """Refuse a value with a code of the registry and a text that never repeats the value of a secret."""
+    raise PydanticCustomError("relay", "{text}", {"number": number, "text": text})  # its type
 
 
 class Leaf:

@@ -1,25 +1,28 @@
 """Loads the configuration: files, merge, model, policy, and where every value comes from.
 
-All problems of all files come at once. Each file is judged by itself too, so that a mistake in the main file shows
-although a drop-in replaces the value; what another file may bring (a required key) is judged on the whole alone.
+All problems of all files come at once: each check runs whose own values are right, whatever is wrong elsewhere. Each
+file is judged by itself too, so that a mistake in the main file shows although a drop-in replaces the value; what
+another file may bring (a required key, one of two that belong together) is judged on the whole alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import reduce
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial, reduce
 from pathlib import Path
 
-from relay.config.describe import leaves
-from relay.config.document import Document
-from relay.config.files import documents, empty, name_of
+from relay.config.describe import leaves, shape_at
+from relay.config.files import empty, name_of, read_all
+from relay.config.known import conflicts
+from relay.config.leaves import SecretAt
 from relay.config.model import Settings
 from relay.config.policy_check import policy_problems
 from relay.config.problems import ConfigProblems, Problem, dotted
+from relay.config.section import CONTRADICTION
 from relay.config.tree import Map, Mark, find, merge
-from relay.config.unsupported import unsupported
-from relay.config.validate import Judge
+from relay.config.unsupported import UNSUPPORTED, unsupported
+from relay.config.validate import MISSING, Judge
 
 DEFAULT = "default"
 
@@ -44,14 +47,44 @@ class Loaded:
         settings: what holds.
         origins: for each single value, by its dotted path, `FILE:LINE:COL` or `default`.
         warnings: what does not keep the relay from starting.
-        judge: makes problems of what is found out about the settings later, with their places.
 
     """
 
     settings: Settings
     origins: Mapping[str, str]
     warnings: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A configuration as it is found, good or not.
+
+    Attributes:
+        settings: what holds; with errors, only what is right, see `relay.config.known`.
+        problems: errors and warnings, file by file from the top.
+        judge: makes problems of what is found out about the settings later, with their places.
+        files: the files' names, in the order in which they are read.
+
+    """
+
+    settings: Settings
+    problems: tuple[Problem, ...]
     judge: Judge = field(repr=False)
+    files: tuple[str, ...]
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        """What keeps the relay from starting."""
+        return tuple(problem for problem in self.problems if not problem.warning)
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        """What does not."""
+        return tuple(problem for problem in self.problems if problem.warning)
+
+    def found(self, more: Iterable[Problem]) -> Examined:
+        """With problems that were found out later."""
+        return replace(self, problems=_ordered((*self.problems, *more), self.files))
 
 
 def load(main: Path, environ: Mapping[str, str]) -> Loaded:
@@ -65,33 +98,48 @@ def load(main: Path, environ: Mapping[str, str]) -> Loaded:
         ConfigProblems: every problem of every file.
 
     """
-    found = documents(main)
-    problems = [problem for document in found for problem in document.problems]
-    spoiled = {problem.where for problem in problems}
-    trees = [document.root for document in found if document.root is not None]
-    sources = {document.file: document.source for document in found}
-    merged = reduce(merge, trees, empty(name_of(main)))
-    judge = Judge(merged, sources)
-    judged = [problem for root in trees for problem in Judge(root, sources).part()]
-    settings: Settings | None = None
-    if len(trees) == len(found):
-        settings, more = judge.settings()
-        judged += more
+    examined = examine(main, environ)
+    if examined.errors:
+        raise ConfigProblems(examined.errors)
+    return Loaded(examined.settings, _origins(examined.settings, examined.judge.root), examined.warnings)
+
+
+def examine(main: Path, environ: Mapping[str, str]) -> Examined:
+    """What stands in a main file and the drop-ins beside it, and everything that is wrong with it. See `load`."""
+    documents = read_all(main)
+    trees = [document.root for document in documents if document.root is not None]
+    sources = {document.file: document.source for document in documents}
+    judge = Judge(reduce(partial(merge, one_value=_is_secret), trees, empty(name_of(main))), sources)
+    settings, judged = judge.settings()
+    contradictions = list(conflicts(settings))
+    if len(trees) < len(documents):  # what seems to be missing may stand in the file that cannot be read
+        judged = [problem for problem in judged if problem.number != MISSING]
+        contradictions = [each for each in contradictions if not each[1].lacking]
+    judged += [judge.problem(CONTRADICTION, (*path, *each.at), each.text, at_key=True) for path, each in contradictions]
+    for root in trees:
+        _, problems = Judge(root, sources).settings()
+        judged += [problem for problem in problems if problem.number != MISSING]
     judged += policy_problems(judge)
-    if settings is not None:
-        judged += _unsupported(settings, judge)
-    problems += [problem for problem in judged if problem.where not in spoiled]
-    errors = [problem for problem in problems if not problem.warning]
-    if errors or settings is None:
-        raise ConfigProblems(_ordered(errors, found))
-    warnings = [problem for problem in problems if problem.warning]
-    return Loaded(settings, _origins(settings, merged), (*_ordered(warnings, found), *_ignored(environ)), judge)
+    judged += _unsupported(settings, judge)
+    problems = [problem for document in documents for problem in document.problems]
+    spoiled = {(problem.mark.file, problem.where) for problem in problems if problem.mark}
+    problems += [problem for problem in judged if problem.mark and (problem.mark.file, problem.where) not in spoiled]
+    files = tuple(document.file for document in documents)
+    return Examined(settings, _ordered((*problems, *_ignored(environ)), files), judge, files)
 
 
-def _unsupported(settings: Settings, judge: Judge) -> list[Problem]:
-    return [
-        judge.problem(1017, part.path, part.text, at_key=True, warning=not part.error) for part in unsupported(settings)
-    ]
+def _is_secret(path: tuple[str | int, ...]) -> bool:
+    return isinstance(shape_at(Settings, path), SecretAt)
+
+
+def _unsupported(settings: Settings, judge: Judge) -> Iterator[Problem]:
+    for part in unsupported(settings):
+        written = judge.is_written(part.path)
+        if written or not part.only_written:
+            at = part.path if written else part.because
+            yield replace(
+                judge.problem(UNSUPPORTED, at, part.text, at_key=True, warning=not part.error), where=dotted(part.path)
+            )
 
 
 def _ignored(environ: Mapping[str, str]) -> list[Problem]:
@@ -102,11 +150,14 @@ def _ignored(environ: Mapping[str, str]) -> list[Problem]:
     return [Problem(1018, None, "", text, warning=True)]
 
 
-def _ordered(problems: Sequence[Problem], found: Sequence[Document]) -> list[Problem]:
+def _ordered(problems: Iterable[Problem], files: Sequence[str]) -> tuple[Problem, ...]:
     """Each problem once, file by file, from the top."""
-    places = {(problem.number, problem.mark, problem.where): problem for problem in problems}
-    files = [document.file for document in found]
-    return sorted(places.values(), key=lambda problem: _place(problem, files))
+    # By place and not by text: the hints to unknown keys come to an end, and then the texts differ.
+    places = {
+        (problem.number, problem.mark, problem.where, problem.text if problem.number == CONTRADICTION else ""): problem
+        for problem in problems
+    }
+    return tuple(sorted(places.values(), key=lambda problem: _place(problem, files)))
 
 
 def _place(problem: Problem, files: Sequence[str]) -> tuple[int, int, int]:

@@ -9,23 +9,26 @@ out means its defaults.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from relay.config.connection import ApplianceAuth, ProxySettings, ServiceNowAuth, TlsSettings
 from relay.config.flows import ApprovalSettings, SessionSettings
-from relay.config.leaves import Choice, Duration, Number, Size, Text, Whole, bad
+from relay.config.leaves import Choice, Duration, Number, Size, Text, Whole
 from relay.config.network import HostName, Listen, Network, Origin
 from relay.config.policy import PolicySettings
 from relay.config.section import (
-    CONTRADICTION,
     Boolean,
+    Check,
     Column,
+    Conflict,
     File,
     Name,
     Networks,
+    NotKnownError,
     Secret,
     Section,
     Timeout,
@@ -57,7 +60,7 @@ class RelaySettings(Section):
 
     name: Annotated[
         str,
-        Text("a name of letters, digits, ' ', '.', '_' and '-'", r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}", "relay01"),
+        Text("a name of letters, digits, ' ', '.', '_' and '-'", r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}", "relay01", 64),
     ] = Field(description="The agent's name in ServiceNow is mid.server. and this name.")
 
 
@@ -86,7 +89,8 @@ class ServiceNowSettings(Section):
     proxy: ProxySettings | None = Field(default=None, description="The proxy to the instance. Absent: none.")
     poll: PollSettings = Field(default=PollSettings(), description="How the queue is asked.")
     wake: Annotated[Literal["amb", "off"], Choice("amb", "off")] = Field(
-        default="amb", description="A push channel that wakes the poll early."
+        default="amb",
+        description="A push channel that wakes the poll early. This version has none and polls, whatever is written.",
     )
     register_agent: Boolean = Field(
         default=True,
@@ -109,11 +113,13 @@ class ServiceNowSettings(Section):
     )
     timeout: Timeout = Field(default=30.0, description="The most that one request may take.")
 
-    @model_validator(mode="after")
-    def _certificate(self) -> Self:
+    def checks(self) -> tuple[Check, ...]:
+        """The way to sign in has what it needs."""
+        return (self._certificate,)
+
+    def _certificate(self) -> Iterator[Conflict]:
         if self.auth.certificate and self.tls.client_certificate is None:
-            bad(CONTRADICTION, "auth.certificate needs tls.client_certificate and tls.client_key")
-        return self
+            yield Conflict("auth.certificate needs tls.client_certificate and tls.client_key", lacking=True)
 
 
 class LimitSettings(Section):
@@ -279,27 +285,26 @@ class Settings(Section):
         default=None, description="Figures for Prometheus. Absent: no metrics socket."
     )
 
-    @model_validator(mode="after")
-    def _known_sources(self) -> Self:
-        """Whoever may call the listener is known by address or token, for each appliance."""
-        for name, appliance in self.appliances.items():
-            if self.listener and not (self.accept_from(name) or appliance.event_token or self.listener.event_token):
-                bad(
-                    CONTRADICTION,
-                    f"listener needs accept_from or event_token, here or at appliance {name}",
-                    ("listener",),
-                )
-        return self
+    def checks(self) -> tuple[Check, ...]:
+        """What the sections must be to each other."""
+        return self._known_sources, self._distinct_hosts
 
-    @model_validator(mode="after")
-    def _distinct_hosts(self) -> Self:
+    def _known_sources(self) -> Iterator[Conflict]:
+        """Whoever may call the listener is known by address or token, for each appliance."""
+        for name in self.appliances:
+            with suppress(NotKnownError):
+                if self.listener and not self.accept_from(name) and not self.event_token(name):
+                    text = f"listener needs accept_from or event_token, here or at appliance {name}"
+                    yield Conflict(text, ("listener",), lacking=True)
+
+    def _distinct_hosts(self) -> Iterator[Conflict]:
         """A host name in work means one appliance."""
         owner: dict[tuple[str, int], str] = {}
         for name, appliance in self.appliances.items():
-            for origin in sorted(appliance.origins):
-                if owner.setdefault(origin, name) != name:
-                    bad(CONTRADICTION, f"{origin[0]} is appliance {owner[origin]} already", ("appliances", name))
-        return self
+            with suppress(NotKnownError):
+                for origin in sorted(appliance.origins):
+                    if owner.setdefault(origin, name) != name:
+                        yield Conflict(f"{origin[0]} is appliance {owner[origin]} already", ("appliances", name))
 
     def accept_from(self, appliance: str) -> tuple[Network, ...]:
         """From where this appliance's events come; empty means that only the token tells."""

@@ -14,7 +14,7 @@ from relay.core.grammar import MAX_ITEMS, MAX_PER_MINUTE, METHODS
 from relay.core.jobs import Json
 from relay.core.operations import OPERATION_NAME, ArgumentSpec, OperationSpec
 
-OperationName = Annotated[str, Text("an operation's name", OPERATION_NAME.pattern, "vault_report")]
+OperationName = Annotated[str, Text("an operation's name", OPERATION_NAME.pattern, "vault_report", 64)]
 ArgumentName = Annotated[str, Text("an argument's name", rf"{ARGUMENT_NAME.pattern}\*?", "start_date")]
 Allowed = Annotated[str, Text("the name of an operation or group", example="session-integration", longest=128)]
 Integer = Annotated[int, Whole(-MAX_INTEGER, MAX_INTEGER)]

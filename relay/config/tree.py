@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from relay.config.values import Plain
@@ -75,23 +75,28 @@ class Map:
 Node = Scalar | Items | Map
 
 
-def merge(base: Map, over: Map) -> Map:
+def merge(base: Map, over: Map, one_value: Callable[[Path], bool], path: Path = ()) -> Map:
     """Two documents as one: maps are merged key by key, everything else is replaced by the later one.
 
-    A key that both have keeps the place of the first, so that a problem of the section is shown at its beginning.
-    A reference to a secret replaces the former one: `{file: ...}` over `{credential: ...}` is not both.
+    A section that both have keeps the place of the first, so that a problem of the section is shown at its beginning;
+    what is replaced has the place of the later one.
+
+    Args:
+        base: the earlier document.
+        over: the later one.
+        one_value: whether a map at this path is one value and not a section: `{file: ...}` over `{credential: ...}`
+            is not both.
+        path: where the two stand.
+
     """
     entries = dict(base.entries)
     for key, entry in over.entries.items():
-        former = entries.get(key)
-        entries[key] = entry if former is None else Entry(former.mark, _merged(former.value, entry.value))
+        former, below = entries.get(key), (*path, key)
+        if former and isinstance(former.value, Map) and isinstance(entry.value, Map) and not one_value(below):
+            entries[key] = Entry(former.mark, merge(former.value, entry.value, one_value, below))
+        else:
+            entries[key] = entry
     return Map(base.mark, base.end, entries)
-
-
-def _merged(base: Node, over: Node) -> Node:
-    if isinstance(base, Map) and isinstance(over, Map) and not (base.is_reference and over.is_reference):
-        return merge(base, over)
-    return over
 
 
 def data(node: Node) -> Json:

@@ -11,74 +11,93 @@ from dataclasses import dataclass
 
 from relay.config.describe import Path
 from relay.config.model import Settings
+from relay.config.section import NotKnownError
+
+UNSUPPORTED = 1017
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part: where it stands, whether these settings ask for it, and what happens instead."""
+    """One part.
+
+    Attributes:
+        path: where it stands.
+        asked: whether these settings ask for it.
+        text: what happens instead.
+        because: what asks for it where it is not written itself.
+        only_written: it is no matter unless it is written; its default promises nothing.
+        error: going on without it would be a hole, or could not work.
+
+    """
 
     path: Path
     asked: Callable[[Settings], bool]
-    instead: str
+    text: str
+    because: Path = ()
+    only_written: bool = False
     error: bool = False
 
 
+_SIGN_IN = "this version does not have this part: use basic, oauth_client or oauth_password"
+_LISTENER = ("listener",)
+
 PARTS: tuple[Part, ...] = (
-    Part(("listener",), lambda it: it.listener is not None, "nothing listens"),
+    Part(_LISTENER, lambda it: it.listener is not None, "this version does not have this part: nothing listens"),
     Part(
         ("sessions",),
         lambda it: it.listener is not None and any(it.sessions_of(name).mode != "off" for name in it.appliances),
-        "session events are not handled",
+        "this version does not have this part: session events are not handled",
+        because=_LISTENER,
     ),
     Part(
         ("approvals",),
         lambda it: it.listener is not None and any(it.approvals_of(name).mode != "off" for name in it.appliances),
-        "requests for approval are not handled",
-    ),
-    Part(("audit", "anchor"), lambda it: it.audit.anchor is not None, "no checkpoint is written to ServiceNow"),
-    Part(
-        ("servicenow", "auth", "oauth_jwt"),
-        lambda it: it.servicenow.auth.oauth_jwt is not None,
-        "use basic, oauth_client or oauth_password",
-        error=True,
+        "this version does not have this part: requests for approval are not handled",
+        because=_LISTENER,
     ),
     Part(
-        ("servicenow", "auth", "certificate"),
-        lambda it: it.servicenow.auth.certificate,
-        "use basic, oauth_client or oauth_password",
-        error=True,
+        ("servicenow", "wake"),
+        lambda it: it.servicenow.wake == "amb",
+        "this version does not have this part: the queue is only polled; write off",
+        only_written=True,
     ),
+    Part(
+        ("audit", "anchor"),
+        lambda it: it.audit.anchor is not None,
+        "this version does not have this part: no checkpoint is written to ServiceNow",
+    ),
+    Part(
+        ("servicenow", "auth", "oauth_jwt"), lambda it: it.servicenow.auth.oauth_jwt is not None, _SIGN_IN, error=True
+    ),
+    Part(("servicenow", "auth", "certificate"), lambda it: it.servicenow.auth.certificate, _SIGN_IN, error=True),
     Part(
         ("servicenow", "require_signature"),
         lambda it: it.servicenow.require_signature is not False,
-        "signatures are not checked, so no work may depend on them; write false",
+        "this version does not have this part: signatures are not checked, so no work may depend on them; write false",
         error=True,
     ),
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Unsupported:
-    """One part that is asked for and not there."""
-
-    path: Path
-    text: str
-    error: bool
-
-
-def unsupported(settings: Settings) -> list[Unsupported]:
+def unsupported(settings: Settings) -> list[Part]:
     """The parts that these settings ask for and that this version does not have."""
-    found = [
-        Unsupported(part.path, f"this version does not have this part: {part.instead}", part.error)
-        for part in PARTS
-        if part.asked(settings)
-    ]
-    signed = [name for name, operation in settings.policy.operations.items() if operation.require_signature]
+    found = [part for part in PARTS if _holds(part.asked, settings)]
+    operations = settings.policy.operations if _holds(lambda it: bool(it.policy.operations), settings) else {}
     return found + [
-        Unsupported(
+        Part(
             ("policy", "operations", name, "require_signature"),
+            lambda _: True,
             "this version does not check signatures, so this operation would never pass; write false",
             error=True,
         )
-        for name in signed
+        for name, operation in operations.items()
+        if operation.known("require_signature")
     ]
+
+
+def _holds(asked: Callable[[Settings], bool], settings: Settings) -> bool:
+    """The answer, "no" where it depends on a value that is wrong."""
+    try:
+        return asked(settings)
+    except NotKnownError:
+        return False

@@ -10,10 +10,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from relay.config.describe import Path, keys, section_at
+from relay.config.known import known_part
 from relay.config.leaves import LITERAL_SECRET, WRONG_KIND, WordOr
 from relay.config.model import Settings
 from relay.config.problems import Problem, Source, dotted
-from relay.config.section import CONTRADICTION
 from relay.config.tree import Map, data, find
 
 UNKNOWN = 1003
@@ -45,14 +45,18 @@ class Judge:
     sources: Mapping[str, Source]
     _guesses: int = field(default=0)
 
-    def settings(self) -> tuple[Settings | None, list[Problem]]:
-        """The settings, or what is wrong."""
-        return _validated(self)
+    def settings(self) -> tuple[Settings, list[Problem]]:
+        """The settings, and what is wrong; with problems, the settings hold only what is right."""
+        values = data(self.root)
+        try:
+            return Settings.model_validate(values), []
+        except ValidationError as error:
+            return known_part(values), list(self._problems(error))
 
-    def part(self) -> list[Problem]:
-        """What is wrong in one file by itself: all but what another file may bring."""
-        _, problems = _validated(self)
-        return [problem for problem in problems if problem.number not in {MISSING, CONTRADICTION}]
+    def is_written(self, path: Path) -> bool:
+        """Whether a value stands at a path."""
+        node, _, whole = find(self.root, path)
+        return whole and data(node) is not None
 
     def problem(self, number: int, path: Path, text: str, *, at_key: bool = False, warning: bool = False) -> Problem:
         """A problem at a path: at its value, at its key, or at the nearest thing above that is written."""
@@ -63,11 +67,22 @@ class Judge:
         excerpt = self.sources[mark.file].excerpt(mark.line, mark.column) if self.root.entries else ""
         return Problem(number, mark, dotted(path), text, excerpt, warning)
 
-    def missing(self, path: Path) -> Problem:
-        """A required key that is not there; shown at its parent, or where it is written without a value."""
-        return self.problem(MISSING, path, "the key is required")
+    def _problems(self, error: ValidationError) -> Iterator[Problem]:
+        for item in error.errors(include_url=False, include_input=False):
+            path = tuple(step for step in item["loc"] if step not in _TAGS)
+            context = item.get("ctx", {})
+            at_key = bool(path) and path[-1] == "[key]"
+            path = path[:-1] if at_key else path
+            if item["type"] == "missing":
+                yield self.problem(MISSING, path, "the key is required")
+            elif item["type"] == "extra_forbidden":
+                yield self._unknown(path)
+            elif item["type"] == "relay":
+                yield self.problem(context["number"], path, context["text"], at_key=at_key)
+            else:
+                yield self.problem(WRONG_KIND, path, _SHAPES.get(item["type"], item["msg"]))
 
-    def unknown(self, path: Path) -> Problem:
+    def _unknown(self, path: Path) -> Problem:
         """A key that does not exist."""
         section = section_at(Settings, path[:-1])
         self._guesses += 1
@@ -91,27 +106,3 @@ def suggestion(word: str, names: Mapping[str, str] | Iterable[str]) -> str:
     said = names if isinstance(names, Mapping) else {name: name for name in names}
     near = difflib.get_close_matches(word[:80], list(said), n=1, cutoff=0.6)
     return f"; did you mean '{said[near[0]]}'?" if near else ""
-
-
-def _validated(judge: Judge) -> tuple[Settings | None, list[Problem]]:
-    try:
-        return Settings.model_validate(data(judge.root)), []
-    except ValidationError as error:
-        return None, list(_problems(error, judge))
-
-
-def _problems(error: ValidationError, judge: Judge) -> Iterator[Problem]:
-    for item in error.errors(include_url=False, include_input=False):
-        path = tuple(step for step in item["loc"] if step not in _TAGS)
-        context = item.get("ctx", {})
-        at_key = bool(path) and path[-1] == "[key]"
-        path = path[:-1] if at_key else path
-        if item["type"] == "missing":
-            yield judge.missing(path)
-        elif item["type"] == "extra_forbidden":
-            yield judge.unknown(path)
-        elif item["type"] == "relay":
-            number, text = context["number"], context["text"]
-            yield judge.problem(number, (*path, *context["at"]), text, at_key=at_key or number == CONTRADICTION)
-        else:
-            yield judge.problem(WRONG_KIND, path, _SHAPES.get(item["type"], item["msg"]))

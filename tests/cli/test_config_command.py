@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -68,8 +71,8 @@ def test_problems_as_json(tmp_path: Path) -> None:
     }
 
 
-def test_warnings_do_not_fail(tmp_path: Path, environment: pytest.MonkeyPatch) -> None:
-    """A configuration with warnings can be used: exit 0, the warnings on stderr, in JSON beside the problems."""
+def test_warnings_of_the_environment_do_not_fail(tmp_path: Path, environment: pytest.MonkeyPatch) -> None:
+    """Variables that are ignored are no matter of the files: exit 0, the warning on stderr, in JSON beside the rest."""
     environment.setenv("https_proxy", "http://evil:1")
     path = write_files(tmp_path, SMALLEST)
     result = run("check", "--config", path)
@@ -82,6 +85,29 @@ def test_warnings_do_not_fail(tmp_path: Path, environment: pytest.MonkeyPatch) -
     )
     assert [(each["severity"], each["file"], each["line"]) for each in answer["warnings"]] == [("warning", None, None)]
     assert run("show", "--config", path).stderr.startswith("warning[BSR-1018]")
+
+
+def test_warnings_of_the_files_have_an_exit_code(tmp_path: Path) -> None:
+    """What a file asks for and this version has not is exit 3: the configuration can be used, but not all of it."""
+    path = write_files(tmp_path, SMALLEST.replace("  auth", "  wake: amb\n  auth", 1))
+    result = run("check", "--config", path)
+    assert (result.exit_code, result.stdout) == (3, f"{path}: the configuration is good\n")
+    assert result.stderr.startswith(f"{path}:4:3: warning[BSR-1017]: servicenow.wake: this version")
+    answer = json.loads(run("check", "--json", "--config", path).stdout)
+    assert (answer["ok"], len(answer["warnings"])) == (True, 1)
+    assert run("show", "--config", path).exit_code == 0
+
+
+def test_files_are_checked_whatever_else_is_wrong(tmp_path: Path) -> None:
+    """A secret that others can read is told beside a misspelled key, an unknown name and a syntax error."""
+    (tmp_path / "open").write_text("x")
+    (tmp_path / "open").chmod(0o644)
+    text = SMALLEST.replace("{credential: servicenow_password}", f"{{file: {tmp_path}/open}}")
+    path = write_files(tmp_path, text + "x: 1\npolicy: {allow: [no-such]}\n", a="y: [\n")
+    result = run("check", "--config", path)
+    found = [line for line in result.stdout.splitlines() if ": error[" in line]
+    assert [line.partition("error[")[2][:8] for line in found] == ["BSR-1010", "BSR-1003", "BSR-1014", "BSR-1002"]
+    assert found[0].startswith(f"{path}:4:")
 
 
 def test_credentials_are_checked_inside_the_service(tmp_path: Path, environment: pytest.MonkeyPatch) -> None:
@@ -132,6 +158,40 @@ def test_a_configuration_that_is_not_there(tmp_path: Path, environment: pytest.M
     assert (shown.exit_code, shown.stdout) == (78, "")
     assert f"{tmp_path}/relay.yaml:1:1: error[BSR-1001]" in shown.stderr
     assert "fix: check that the file exists" in shown.stderr
+
+
+COMMANDS = (
+    ["config", "check"],
+    ["config", "show"],
+    ["run"],
+    ["status"],
+    ["reload"],
+    ["pause", "--reason", "x"],
+    ["resume"],
+    ["jobs", "list"],
+    ["policy", "list"],
+    ["policy", "test", "--operation", "health"],
+    ["audit", "verify"],
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_a_main_file_that_cannot_be_read(tmp_path: Path, environment: pytest.MonkeyPatch, command: list[str]) -> None:
+    """Every command that is given a file that is missing, a folder, or not readable says BSR-1001 and exits 78."""
+    (tmp_path / "closed").write_text(SMALLEST)
+    refused = os.open
+
+    def closed(path: object, *rest: Any, **more: Any) -> int:
+        if str(path).endswith("closed"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return refused(path, *rest, **more)  # type: ignore[arg-type]
+
+    environment.setattr(os, "open", closed)
+    environment.setattr(os, "access", lambda *_, **__: False)
+    for name, reason in (("missing", "No such file"), ("", "Is a directory"), ("closed", "Permission denied")):
+        result = CliRunner().invoke(main, [*command, "--config", str(tmp_path / name)])
+        assert result.exit_code == 78, result.output
+        assert f"error[BSR-1001]: {reason}" in result.output
 
 
 def test_show(tmp_path: Path) -> None:

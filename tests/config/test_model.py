@@ -9,6 +9,7 @@ from support.configuration import SMALLEST, headlines, loaded, problems
 
 from relay.config.flows import SessionTables, TableMapping
 from relay.config.model import Settings
+from relay.config.show import show
 from relay.config.values import Endpoint, SecretRef
 from relay.core.operations import ArgumentSpec, OperationSpec
 
@@ -161,7 +162,7 @@ def one(tmp_path: Path, old: str, new: str, base: str = EVERYTHING) -> list[str]
         (", username: relay", "", "error[BSR-1016]: servicenow.proxy: username and password belong together"),
         (
             "password: {credential: servicenow_password}}",
-            "password: {credential: a}}\n    certificate: true",
+            "password: {credential: a}}\n    oauth_client: {client_id: a, client_secret: {credential: b}}",
             "error[BSR-1016]: servicenow.auth: exactly one of basic, oauth_client, oauth_password, oauth_jwt,",
         ),
         ("also_known_as: []", "also_known_as: [https://x]", "error[BSR-1006]: appliances.default.also_known_as[0]: "),
@@ -229,13 +230,22 @@ def test_a_host_name_means_one_appliance(tmp_path: Path, names: str) -> None:
 
 
 def test_another_name_has_the_port_of_the_url(tmp_path: Path) -> None:
-    """The same host on another port is another appliance."""
-    settings = loaded(tmp_path, SMALLEST + SECOND.format(names="access.example.com, x.example.com:1")).settings
-    assert settings.appliances["second"].origins == {
+    """The same host on another port is another appliance; a port that is written out is kept, the usual one too."""
+    names = "access.example.com, x.example.com:1, y.example.com:443"
+    found = loaded(tmp_path, SMALLEST + SECOND.format(names=names))
+    assert found.settings.appliances["second"].origins == {
         ("support.example.com", 8443),
         ("access.example.com", 8443),
         ("x.example.com", 1),
+        ("y.example.com", 443),
     }
+    assert 'also_known_as: [access.example.com, "x.example.com:1", "y.example.com:443"]' in show(found)
+
+
+def test_too_long_a_name_says_how_long_it_may_be(tmp_path: Path) -> None:
+    """A line break in a name is answered with the limit of that very key."""
+    (line,) = one(tmp_path, "name: relay01", 'name: "a\\nb"')
+    assert line.endswith("write a name of letters, digits, ' ', '.', '_' and '-' of 1 to 64 printable characters")
 
 
 LISTENER = "listener: {listen: '[::]:8443', tls: {certificate: /c.pem, key: {credential: key}}}\n"

@@ -123,6 +123,34 @@ def test_a_member_of_a_family_can_be_narrowed(tmp_path: Path) -> None:
     assert not any("BSR-1006" in line for line in lines)
 
 
+def test_a_family_of_arguments_can_be_closed(tmp_path: Path) -> None:
+    """`max_items: 0` lets no member of the family pass; the rest of the operation stays as it is."""
+    closed = (
+        "policy: {allow: [session-key], operations: {session-key: {arguments: {'session.custom.*': {max_items: 0}}}}}\n"
+    )
+    url = "https://access.example.com/api/command?action=generate_session_key&type=support&queue_id=general"
+    for text, extra, passes in ((closed, "&session.custom.a=1", False), (closed, "", True)):
+        decision = policy_of(loaded(tmp_path, SMALLEST.replace("pra", "rs") + text).settings).decide(
+            HttpCall("GET", url + extra)
+        )
+        assert isinstance(decision, Allowed) is passes
+
+
+def test_one_bad_operation_hides_nothing_else(tmp_path: Path) -> None:
+    """An operation of the wrong form, and a name of the wrong kind, leave the others judged."""
+    operations = "a: 5, b: {method: GET, pth: /x}, '9': {}, c: {method: GET}"
+    text = SMALLEST + f"policy: {{allow: [no-such, [x], a, b], operations: {{{operations}}}}}\n"
+    found = [(line.split("[")[1][:8], line.split("]: ", 1)[1].partition(":")[0]) for line in headlines(tmp_path, text)]
+    assert found == [
+        ("BSR-1014", "policy.allow[0]"),
+        ("BSR-1006", "policy.allow[1]"),
+        ("BSR-1006", "policy.operations.a"),
+        ("BSR-1003", "policy.operations.b.pth"),
+        ("BSR-1006", "policy.operations.9"),
+        ("BSR-1013", "policy.operations.c"),
+    ]
+
+
 def test_an_endless_list_of_names_is_refused(tmp_path: Path) -> None:
     """Each name is compared with all others, so their number is bounded."""
     text = SMALLEST + f"policy: {{allow: [{', '.join(['x'] * 1001)}]}}\n"

@@ -3,7 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.config.tree import Entry, Items, Map, Mark, Node, Scalar, data, find, merge
+from relay.config.tree import Entry, Items, Map, Mark, Node, Path, Scalar, data, find
+from relay.config.tree import merge as merge_where
 from relay.config.values import Plain
 
 HERE = Mark("f", 1, 1)
@@ -22,6 +23,15 @@ def branch(depth: int) -> st.SearchStrategy[Map]:
     below: st.SearchStrategy[Node] = leaf if depth == 0 else branch(depth - 1)
     entries = st.dictionaries(WORDS, below.map(lambda node: Entry(HERE, node)), max_size=4)
     return entries.map(lambda found: Map(HERE, HERE, found))
+
+
+def one_value(path: Path) -> bool:
+    """A path at which maps are replaced whole, as references to secrets are."""
+    return path[-1] == "url"
+
+
+def merge(base: Map, over: Map) -> Map:
+    return merge_where(base, over, one_value)
 
 
 TREES = branch(2)
@@ -60,15 +70,17 @@ def test_the_later_file_wins(first: Map, second: Map) -> None:
     assert set(merged) == set(first.entries) | set(second.entries)
 
 
-def test_a_reference_is_replaced_and_not_merged() -> None:
-    """Two forms of a reference never become one map of two keys; a section of the same key's name does merge."""
-    credential = Map(HERE, HERE, {"credential": Entry(HERE, scalar("a"))})
-    file = Map(HERE, HERE, {"file": Entry(HERE, scalar("b"))})
-    over = merge(Map(HERE, HERE, {"x": Entry(HERE, credential)}), Map(HERE, HERE, {"x": Entry(HERE, file)}))
-    assert data(over) == {"x": {"file": "b"}}
-    section = Map(HERE, HERE, {"file": Entry(HERE, file)})
-    both = merge(Map(HERE, HERE, {"x": Entry(HERE, credential)}), Map(HERE, HERE, {"x": Entry(HERE, section)}))
-    assert data(both) == {"x": {"credential": "a", "file": {"file": "b"}}}
+def test_one_value_is_replaced_and_not_merged() -> None:
+    """A map that is one value is replaced whole, with its place; a section is merged and keeps its first place."""
+    later = Mark("g", 2, 2)
+
+    def tree(key: str, name: str, mark: Mark) -> Map:
+        return Map(mark, mark, {key: Entry(mark, Map(mark, mark, {name: Entry(mark, scalar(name))}))})
+
+    replaced = merge(tree("url", "credential", HERE), tree("url", "value", later))
+    assert (data(replaced), replaced.entries["url"].mark) == ({"url": {"value": "value"}}, later)
+    both = merge(tree("a", "credential", HERE), tree("a", "file", later))
+    assert (data(both), both.entries["a"].mark) == ({"a": {"credential": "credential", "file": "file"}}, HERE)
 
 
 def test_what_a_scalar_is() -> None:

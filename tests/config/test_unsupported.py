@@ -25,11 +25,24 @@ def test_defaults_ask_for_nothing_that_is_not_there(tmp_path: Path) -> None:
 
 def test_each_part_that_is_not_there_has_a_warning(tmp_path: Path) -> None:
     """The relay starts, and says what of its configuration has no effect, at the section's place."""
-    text = SMALLEST + LISTENER + "audit: {anchor: {table: u_t, field: u_f}}\n"
-    found = loaded(tmp_path, text)
-    assert [problem.where for problem in found.warnings] == ["sessions", "approvals", "listener", "audit.anchor"]
-    assert {problem.number for problem in found.warnings} == {1017}
-    assert found.warnings[2].headline.startswith(f"{tmp_path}/relay.yaml:10:1: warning[BSR-1017]: listener: ")
+    text = SMALLEST + LISTENER + "audit: {anchor: {table: u_t, field: u_f}}\napprovals: {deadline: 5s}\n"
+    found = loaded(tmp_path, text.replace("  auth:", "  wake: amb\n  auth:", 1)).warnings
+    assert [(problem.where, problem.mark and problem.mark.line) for problem in found] == [
+        ("servicenow.wake", 4),
+        ("listener", 11),
+        ("sessions", 11),  # not written: the listener asks for it
+        ("audit.anchor", 12),
+        ("approvals", 13),
+    ]
+    assert {problem.number for problem in found} == {1017}
+    assert found[1].headline.startswith(f"{tmp_path}/relay.yaml:11:1: warning[BSR-1017]: listener: ")
+    assert found[2].excerpt.strip().startswith("listener: ")
+
+
+def test_a_push_channel_is_missed_only_by_those_who_write_it(tmp_path: Path) -> None:
+    """The default of `wake` promises nothing; `off`, or a key without a value, asks for nothing."""
+    for value in ("off", ""):
+        assert warned(tmp_path, SMALLEST.replace("  auth:", f"  wake: {value}\n  auth:", 1)) == []
 
 
 def test_sections_that_are_off_ask_for_nothing(tmp_path: Path) -> None:
@@ -76,9 +89,9 @@ def test_what_would_be_a_hole_is_an_error(tmp_path: Path, old: str, new: str, he
 def test_every_part_says_what_happens_instead() -> None:
     """Each row of the table has a place and a text; none is asked for twice."""
     assert len({part.path for part in PARTS}) == len(PARTS)
-    assert all(part.instead for part in PARTS)
+    assert all(part.text for part in PARTS)
 
 
-def test_the_table_alone(tmp_path: Path) -> None:
-    """Settings alone tell what is asked for; no file is needed."""
-    assert unsupported(loaded(tmp_path, SMALLEST).settings) == []
+def test_settings_alone_tell_what_is_asked_for(tmp_path: Path) -> None:
+    """No file is needed; what only counts when it is written is marked as such."""
+    assert [part.path for part in unsupported(loaded(tmp_path, SMALLEST).settings) if not part.only_written] == []

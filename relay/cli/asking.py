@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from relay.cli.output import CONFIGURATION, FAILED, UNAVAILABLE, plain, say
+from relay.cli.output import CONFIGURATION, FAILED, PERMISSION, UNAVAILABLE, plain, say
 from relay.core.jobs import Json
+
+if TYPE_CHECKING:
+    from relay.host.folders import Folders
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -20,7 +23,9 @@ BAD_CONFIGURATION = range(1001, 1020)
 
 def with_config(function: F) -> F:
     """Add `--config`: the control socket is where the configuration puts the state."""
-    option = click.option("--config", "config", type=click.Path(path_type=Path), help="The main configuration file.")
+    option = click.option(
+        "--config", "config", type=click.Path(readable=False, path_type=Path), help="The main configuration file."
+    )
     return option(function)
 
 
@@ -31,21 +36,26 @@ def as_json(function: F) -> F:
 
 def ask_daemon(config: Path | None, command: str, arguments: dict[str, Json] | None = None) -> Json:
     """The daemon's answer; the command ends here when there is none, or a refusal."""
-    from relay.daemon.client import DaemonAway, DaemonError, ask  # noqa: PLC0415  # `--help` stays light
+    from relay.daemon.client import DaemonAway, DaemonDenied, DaemonError, ask  # noqa: PLC0415  # `--help` stays light
 
     try:
-        return ask(_sockets(config), command, arguments)
+        folders = _folders(config)
+        return ask(folders.sockets, folders.state, command, arguments)
     except DaemonAway as away:
         say(f"no relay answers at {away}")
         say("  fix: start it ('systemctl start bseries-relay'), or name its configuration with --config")
         raise SystemExit(UNAVAILABLE) from None
+    except DaemonDenied as denied:
+        say(f"{denied}: permission denied")
+        say("  fix: ask as root, or as a member of the relay's group")
+        raise SystemExit(PERMISSION) from None
     except DaemonError as error:
         say(plain(error.text))
         say(f"  fix: {error.fix}")
         raise SystemExit(CONFIGURATION if error.number in BAD_CONFIGURATION else FAILED) from None
 
 
-def _sockets(config: Path | None) -> tuple[Path, ...]:
+def _folders(config: Path | None) -> Folders:
     from relay.config.load import load  # noqa: PLC0415  # `--help` stays light
     from relay.config.locate import locate  # noqa: PLC0415  # as above
     from relay.core.errors import ConfigError  # noqa: PLC0415  # as above
@@ -55,8 +65,8 @@ def _sockets(config: Path | None) -> tuple[Path, ...]:
     try:
         storage = load(main, os.environ).settings.storage.directory
     except ConfigError:
-        # The daemon may well run with the configuration that it read before.
+        # The daemon may well run with the configuration that it read before; which one is meant only a file can tell.
         if config is not None:
             raise
-        storage = None
-    return find_folders(os.environ, storage=storage).sockets
+        return find_folders(os.environ)
+    return find_folders(os.environ, storage=storage)

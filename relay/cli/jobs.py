@@ -23,16 +23,24 @@ def command() -> None:
 @click.option("--state", help="Only jobs in this state, such as DEAD.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="At most so many.")
 def list_(config: Path | None, state: str | None, limit: int, *, as_json: bool) -> None:
-    """List jobs, the oldest first."""
+    """List jobs, the oldest first; finished ones only with --state CLOSED."""
     result = ask_daemon(config, "jobs list", {"state": state, "limit": limit})
     if as_json:
         print_json("jobs", result)
         return
     rows = [
-        (job["id"], job["state"], str(job["priority"]), job["appliance"] or "-", str(job["attempts"]), job["updated"])
+        (
+            job["id"],
+            job["state"],
+            str(job["priority"]),
+            job["appliance"] or "-",
+            job["data"].get("operation") or job["data"].get("topic", "-"),
+            str(job["attempts"]),
+            job["updated"],
+        )
         for job in result["jobs"]
     ]
-    print_table(("job", "state", "priority", "appliance", "attempts", "updated"), rows)
+    print_table(("job", "state", "priority", "appliance", "operation", "attempts", "updated"), rows)
 
 
 @command.command()

@@ -53,6 +53,7 @@ _ROWS = (
     Code(1020, "error", "a reload cannot apply this", "restart the relay; it then reads the whole configuration anew"),
     Code(1021, "warning", "the metrics address cannot be listened on", "free the address, or change metrics.listen and reload; the relay tries again by itself", retryable=True),
     Code(1022, "warning", "the command cannot be carried out", "do as the message says; 'bseries-relay status' and 'bseries-relay jobs list' show what there is"),
+    Code(1023, "error", "another relay answers on this control socket", "name the configuration of the relay that is meant with --config"),
     # 2xxx: the ServiceNow side
     Code(2001, "error", "ServiceNow cannot be reached", "check DNS, proxy and firewall for the instance's host on port 443", retryable=True),
     Code(2002, "error", "the TLS handshake with ServiceNow failed", "check servicenow.tls (CA file, pins, minimum version) and the clock", retryable=True),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from relay.core.errors import ConfigError, WorkError
 from relay.core.jobs import Job, Json
-from relay.core.queue import ANSWERED, CLAIMED, DEAD, INSERTED, QUEUE, SEEN
+from relay.core.queue import ANSWERED, CLAIMED, CLOSED, DEAD, INSERTED, QUEUE, SEEN
 from relay.core.record import Failure
 from relay.daemon.app import Running
 from relay.daemon.process import Process
@@ -106,14 +106,16 @@ class Admin:
 
     async def _list(self, arguments: Arguments, _: str) -> Json:
         wanted, limit = arguments.get("state"), arguments.get("limit")
-        states = None
+        states = sorted(QUEUE.states - {CLOSED})
         if wanted is not None:
             states = [str(wanted).upper()]
             if states[0] not in QUEUE.states:
                 raise ConfigError(1022, f"there is no such state; there are {', '.join(QUEUE.states)}")
         most = min(max(limit, 1), MOST) if isinstance(limit, int) else 100
-        jobs = await self._running().parts.store.select(None, states, most)
-        return {"jobs": [_shown(job) for job in jobs]}
+        store = self._running().parts.store
+        jobs = await store.select(None, states, most)
+        total = sum(number for (_, state, _), number in (await store.counts()).items() if state in states)
+        return {"jobs": [_shown(job) for job in jobs], "total": total}
 
     async def _job(self, arguments: Arguments) -> Job:
         (job,) = await self._running().parts.store.get([_text(arguments, "id", 64)])

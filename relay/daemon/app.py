@@ -14,9 +14,9 @@ import structlog
 from relay.appliance.values import JsonShaper
 from relay.audit.digest import Digester
 from relay.audit.log import AuditLog
-from relay.core.errors import RelayError, ServiceNowError, StorageError
+from relay.core.errors import ConfigError, RelayError, ServiceNowError, StorageError
 from relay.core.jobs import Json
-from relay.core.queue import QUEUE
+from relay.core.queue import CLOSED, QUEUE
 from relay.core.space import may_claim
 from relay.daemon.metrics import Measured
 from relay.daemon.plan import Plan
@@ -47,6 +47,16 @@ FINISH = 40.0
 LAST_WORD = 6.0
 """Seconds that the stop then lets our row at ServiceNow say Down."""
 LOST_WRITE = 5005
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What the state folder holds, open."""
+
+    store: SqliteStore
+    audit: AuditLog
+    key: StorageKey
+    holds: Holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +108,7 @@ class App:
                 opened = await self._open(stack)
                 if opened is not None:
                     try:
-                        await self._work(*opened)
+                        await self._work(opened)
                     finally:
                         self.running = None  # before the store is closed: nobody may ask it any more
         finally:
@@ -106,7 +116,7 @@ class App:
 
     # -- storage -----------------------------------------------------------------------------------------------------
 
-    async def _open(self, stack: contextlib.AsyncExitStack) -> tuple[SqliteStore, AuditLog, StorageKey] | None:
+    async def _open(self, stack: contextlib.AsyncExitStack) -> Opened | None:
         """Open store and audit log, again and again until it succeeds; None when told to stop before."""
         conditions = self._process.conditions
         while not self._stop.is_set():
@@ -125,28 +135,29 @@ class App:
                 return opened
         return None
 
-    async def _open_once(self, stack: contextlib.AsyncExitStack) -> tuple[SqliteStore, AuditLog, StorageKey]:
+    async def _open_once(self, stack: contextlib.AsyncExitStack) -> Opened:
         process, settings = self._process, self.plan.settings
         folder = process.folders.state
         given = settings.storage.key
         secret = process.secrets.read(given) if given else None
         key = load_key(process.folders.key, secret, in_use=lambda: keys_in_use(folder))
-        store = await SqliteStore.open(folder, key, process.clock)
-        try:
+        async with contextlib.AsyncExitStack() as opening:
+            store = await SqliteStore.open(folder, key, process.clock)
+            opening.push_async_callback(store.close)
             audit = await AuditLog.open(folder, process.clock)
-        except BaseException:
-            await store.close()
-            raise
-        stack.push_async_callback(store.close)
-        stack.push_async_callback(audit.close)
-        return store, audit, key
+            opening.push_async_callback(audit.close)
+            await _check_agent(store, self.plan.limits.agent)
+            holds = Holds(store, process.clock)
+            await holds.load()
+            await audit.append([_line("start", process.clock.wall())])
+            stack.push_async_callback(opening.pop_all().aclose)
+        return Opened(store, audit, key, holds)
 
     # -- work --------------------------------------------------------------------------------------------------------
 
-    async def _work(self, store: SqliteStore, audit: AuditLog, key: StorageKey) -> None:
+    async def _work(self, opened: Opened) -> None:
         process, plan = self._process, self.plan
-        holds = Holds(store, process.clock)
-        await holds.load()
+        store, audit, holds = opened.store, opened.audit, opened.holds
         guard = holds.get("guard")
         if guard is not None:
             process.conditions.fail(GUARD, ServiceNowError(2013, "work waits since an earlier run"))
@@ -164,7 +175,7 @@ class App:
             conditions=process.conditions,
             clock=process.clock,
             jitter=process.jitter,
-            digest=Digester(key.derive(Digester.PURPOSE)).of,
+            digest=Digester(opened.key.derive(Digester.PURPOSE)).of,
             limits=plan.limits,
             learned=Learned(user=plan.user),
         )
@@ -178,13 +189,6 @@ class App:
         )
         poll = Poll(parts, self.beats, self._room)
         self.running = Running(parts, runner, poll)
-
-        def look_again() -> None:
-            runner.look_again()
-            poll.wake()
-
-        holds.changed = look_again
-        await audit.append([_line("start", process.clock.wall())])
         await self._run_loops(self.running)
         with contextlib.suppress(StorageError):
             await audit.append([_line("stop", process.clock.wall())])
@@ -209,6 +213,13 @@ class App:
         recover = Recover(parts, self.beats)
         sweep = Sweep(parts, self.beats)
         pulse = Pulse(parts, plan.instance.agent, self.beats)
+
+        def look_again() -> None:
+            running.runner.look_again()
+            running.poll.wake()
+            pulse.wake()
+
+        parts.holds.changed = look_again
         async with asyncio.TaskGroup() as group:
             stopper = group.create_task(self._when_stopped(recover, sweep, running), name="stop")
             registered = plan.settings.servicenow.register_agent
@@ -252,6 +263,28 @@ class App:
         await asyncio.sleep(FINISH)
         log.warning("daemon.stop_overdue", seconds=FINISH, jobs=running.runner.busy)
         self._abort.set()
+
+
+AGENT = "agent"
+"""The durable fact which agent's work the store holds."""
+
+
+async def _check_agent(store: SqliteStore, agent: str) -> None:
+    """Refuse to go on with the work of an agent of another name: its rows would be taken for somebody else's.
+
+    Raises:
+        ConfigError: BSR-1016.
+
+    """
+    former = await store.fact(AGENT)
+    if former not in {None, agent}:
+        states = {state for (_, state, _), number in (await store.counts()).items() if number}
+        if states - {CLOSED}:
+            raise ConfigError(
+                1016, f"open work of {former} is in the store: start with that relay.name until it is done"
+            )
+    if former != agent:
+        await store.set_fact(AGENT, agent)
 
 
 def _line(event: str, now: float) -> dict[str, Json]:

@@ -7,15 +7,21 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from relay.core.errors import RelayError, StorageError
 from relay.core.jobs import Json
 
 PATIENCE = 60.0
 """Seconds. A reload waits for calls that are under way."""
 
 
+ANOTHER = 1023
+
+
 class DaemonAway(Exception):  # noqa: N818  # says where the daemon is, not what broke
     """No daemon answers on the control socket."""
+
+
+class DaemonDenied(Exception):  # noqa: N818  # as above
+    """The control socket may not be used by this user."""
 
 
 class DaemonError(Exception):
@@ -26,31 +32,31 @@ class DaemonError(Exception):
         super().__init__(text)
 
 
-def ask(sockets: Sequence[Path], command: str, arguments: dict[str, Json] | None = None) -> Json:
-    """The daemon's answer.
+def ask(sockets: Sequence[Path], state: Path, command: str, arguments: dict[str, Json] | None = None) -> Json:
+    """The answer of the daemon that works in the folder `state`; another one that listens there is passed over.
 
     Raises:
         DaemonAway: nobody listens there.
         DaemonError: the daemon refused.
-        RelayError: the socket may not be used by this user.
+        DaemonDenied: the socket may not be used by this user.
 
     """
-    request = json.dumps({"command": command, "arguments": arguments or {}}).encode() + b"\n"
-    answer = json.loads(_exchange(sockets, request))
+    asked = {"command": command, "arguments": arguments or {}, "state": str(state.resolve())}
+    answer = _exchange(sockets, json.dumps(asked).encode() + b"\n")
     if not answer["ok"]:
         raise DaemonError(answer["number"], answer["error"], answer["fix"])
     return answer["result"]
 
 
-def _exchange(sockets: Sequence[Path], request: bytes) -> bytes:
-    denied: RelayError | None = None
+def _exchange(sockets: Sequence[Path], request: bytes) -> Json:
+    denied: Path | None = None
     for path in sockets:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
             channel.settimeout(PATIENCE)
             try:
                 channel.connect(str(path))
             except PermissionError:
-                denied = StorageError(5001, f"{path}: permission denied")
+                denied = path
                 continue
             except OSError:
                 continue
@@ -59,9 +65,11 @@ def _exchange(sockets: Sequence[Path], request: bytes) -> bytes:
                 answer = b"".join(iter(lambda: channel.recv(65536), b""))
             except OSError as error:
                 raise DaemonAway(f"{path}: {error.strerror or error}") from error
-            if answer:
-                return answer
-            raise DaemonAway(f"{path}: it hung up")
+            if not answer:
+                raise DaemonAway(f"{path}: it hung up")
+            read = json.loads(answer)
+            if read["ok"] or read["number"] != ANOTHER:
+                return read
     if denied is not None:
-        raise denied
+        raise DaemonDenied(str(denied))
     raise DaemonAway(", ".join(map(str, sockets)))

@@ -42,11 +42,15 @@ Serve = Callable[[str, Mapping[str, Json], str], Awaitable[Json]]
 
 
 class ControlSocket:
-    """Serves the socket at `path` while its context lasts."""
+    """Serves the socket at `path` while its context lasts, for clients that mean the relay of the folder `state`.
 
-    def __init__(self, path: Path, serve: Serve) -> None:
+    A client that names another folder is sent away: on a machine with two relays an order must not reach the wrong one.
+    """
+
+    def __init__(self, path: Path, serve: Serve, state: Path) -> None:
         self._path = path
         self._serve = serve
+        self._state = state
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.Task[None]] = set()
 
@@ -97,6 +101,8 @@ class ControlSocket:
         except (ValueError, RecursionError):
             asked = None
         match asked:
+            case {"state": str(state)} if state != str(self._state.resolve()):
+                return _error(ConfigError(1023, str(self._state)))
             case {"command": str(command), "arguments": dict(arguments)}:
                 try:
                     return {"ok": True, "result": await self._serve(command, arguments, author)}

@@ -84,7 +84,7 @@ class Supervisor:
         admin = Admin(self, process)
         async with contextlib.AsyncExitStack() as stack:
             stack.enter_context(self._signals())
-            await stack.enter_async_context(ControlSocket(process.folders.socket, admin.serve))
+            await stack.enter_async_context(ControlSocket(process.folders.socket, admin.serve, process.folders.state))
             await stack.enter_async_context(
                 beside(
                     watchdog=feed(process, lambda: self._app.beats, self._status_line),
@@ -214,6 +214,7 @@ def _check_reloadable(old: Settings, new: Settings) -> None:
     for name, before, after in (
         ("storage.directory", old.storage.directory, new.storage.directory),
         ("logging.format", old.logging.format, new.logging.format),
+        ("relay.name", old.relay.name, new.relay.name),
     ):
         if before != after:
             raise ConfigError(1020, f"{name} changes only by a restart")

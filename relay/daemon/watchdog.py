@@ -14,8 +14,8 @@ from relay.jobs.beats import Beats
 
 log = structlog.get_logger("relay.daemon")
 
-UNWATCHED = 2.0
-"""Seconds between two statuses when nobody watches."""
+OFTEN = 2.0
+"""Seconds between two looks: what `systemctl status` shows is hardly older."""
 
 
 async def feed(process: Process, beats: Callable[[], Beats], status: Callable[[], str]) -> None:
@@ -32,4 +32,4 @@ async def feed(process: Process, beats: Callable[[], Beats], status: Callable[[]
         if text != said:
             process.notifier.status(text)
             said = text
-        await asyncio.sleep(interval / 3 if interval is not None else UNWATCHED)
+        await asyncio.sleep(OFTEN if interval is None else min(interval / 3, OFTEN))

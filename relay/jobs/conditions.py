@@ -34,7 +34,8 @@ class Conditions:
         if known is not None and known.error.number == error.number:
             return
         self._now[subject] = Condition(subject, error, self._clock.wall())
-        log.warning("health.fail", subject=subject, code=error.code, error=error.text, fix=error.hint)
+        say = log.error if error.entry.severity == "critical" else log.warning
+        say("health.fail", subject=subject, code=error.code, error=error.text, fix=error.hint)
 
     def clear(self, subject: str) -> None:
         """`subject` is right again."""

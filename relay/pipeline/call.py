@@ -227,7 +227,15 @@ class Caller:
                 outcome = await self._shaped(reply)
             except ApplianceError as error:
                 outcome, data = Failure(error.text), {"code": error.number}
-        log.info("forward.responded", status=reply.status, bytes=len(reply.body), milliseconds=milliseconds)
+        log.info(
+            "forward.responded",
+            operation=call.ruling.request.operation,
+            appliance=call.appliance,
+            by=call.record["sys_created_by"][:64],
+            status=reply.status,
+            bytes=len(reply.body),
+            milliseconds=milliseconds,
+        )
         await self._store(call, "responded", outcome, data, milliseconds)
 
     async def _shaped(self, reply: Reply) -> Reply:
@@ -269,7 +277,8 @@ class Caller:
             error, trying_for=now - since, retry_for=retry_for, tries=tries, jitter=parts.jitter()
         )
         self._note(call.appliance, error)
-        log.warning("forward.not_executed", code=error.code, error=error.text, tries=tries)
+        say = log.debug if is_own_pace(error) else log.warning
+        say("forward.not_executed", code=error.code, error=error.text, tries=tries)
         if isinstance(verdict, GiveUp):
             outcome = error.reply or Failure(error.text)
             known = {"code": error.number, "operation": call.ruling.request.operation, "rule": call.ruling.rule}

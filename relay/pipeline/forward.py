@@ -21,6 +21,7 @@ from relay.pipeline.rows import ATTACHED, ROW, facts, row_bytes, rows
 
 log = structlog.get_logger("relay.forward")
 
+COMMAND_REFUSED = 4014
 FETCH_AGAIN = 5.0
 """Seconds until a payload is fetched again that could not be."""
 Parameters = Sequence[tuple[str, str]]
@@ -95,7 +96,9 @@ class Forward:
         )
 
     async def _here(self, job: Job, record: Record, parameters: Parameters, local: LocalAnswer) -> None:
-        decision = "deny" if isinstance(local.outcome, Failure) else "allow"
-        known = {"decision": decision, "rule": "built in", "operation": local.operation}
+        known: dict[str, Json] = {"decision": "allow", "rule": "built in", "operation": local.operation}
+        if isinstance(local.outcome, Failure):
+            known |= {"decision": "deny", "code": COMMAND_REFUSED}
+            log.warning("forward.refused", code=f"BSR-{COMMAND_REFUSED}", operation=local.operation, **facts(record))
         echoed = (*parameters, *local.parameters)
         await store_answer(self._parts, Asked(job, record, echoed), "answered here", local.outcome, data=known)

@@ -16,7 +16,6 @@ from support.configuration import SMALLEST
 
 from relay.cli import status
 from relay.cli.main import main
-from relay.core.errors import StorageError
 from relay.daemon import client
 
 STATUS = {
@@ -156,7 +155,7 @@ def test_jobs_in_plain_text(tmp_path: Path) -> None:
         raw = run(tmp_path, "jobs", "list", "--json")
         one = run(tmp_path, "jobs", "show", JOB["id"], "--json")
     assert json.loads(raw.stdout) == json.loads(one.stdout) == {"schema": "bseries-relay/jobs/1", "jobs": [JOB]}
-    assert listed.stdout.splitlines()[1].split() == ["a" * 32, "CLAIMED", "1", "-", "2", "2026-01-01T00:00:00Z"]
+    assert listed.stdout.splitlines()[1].split() == ["a" * 32, "CLAIMED", "1", "-", "-", "2", "2026-01-01T00:00:00Z"]
     assert f"id: {'a' * 32}" in shown.stdout
     assert 'data: {"tries": 1}' in retried.stdout
     assert discarded.stderr == "discarded\n"
@@ -217,6 +216,10 @@ def test_a_bad_configuration_that_is_named_is_the_answer(tmp_path: Path) -> None
     assert CliRunner().invoke(main, ["status"], env=places).exit_code == 69
 
 
+def _denied(*_: object) -> None:
+    raise client.DaemonDenied("there")
+
+
 def test_a_socket_of_somebody_else_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the socket may not be used the error says so; one that breaks in between is nobody there."""
 
@@ -240,8 +243,12 @@ def test_a_socket_of_somebody_else_is_a_clear_error(tmp_path: Path, monkeypatch:
         def sendall(self, _: bytes) -> None:
             raise ConnectionResetError(104, "Connection reset by peer")
 
+    ask = client.ask
     monkeypatch.setattr(client.socket, "socket", Refusing)
-    with pytest.raises(StorageError, match="permission denied"):
-        client.ask([tmp_path / "denied"], "status")
+    with pytest.raises(client.DaemonDenied, match="denied"):
+        client.ask([tmp_path / "denied"], tmp_path, "status")
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "denied"))
+    monkeypatch.setattr(client, "ask", _denied)
+    assert CliRunner().invoke(main, ["status"]).exit_code == 77
     with pytest.raises(client.DaemonAway, match="reset"):
-        client.ask([tmp_path / "denied", tmp_path / "broken"], "status")
+        ask([tmp_path / "denied", tmp_path / "broken"], tmp_path, "status")

@@ -140,7 +140,7 @@ async def test_orders_before_the_store_is_open_are_refused(tmp_path: Path) -> No
     """Without a store there is nothing to order yet, which is said; the status is there."""
     async with living(tmp_path, start=False) as made:
         admin = Admin(made.supervisor, made.process)
-        async with ControlSocket(made.process.folders.socket, admin.serve):
+        async with ControlSocket(made.process.folders.socket, admin.serve, made.process.folders.state):
             assert "ask again" in await refused(made, "jobs list")
             assert (await made.ask("status"))["state"] == "starting"
         await made.supervisor.app.plan.aclose()
@@ -178,10 +178,10 @@ async def test_a_fault_in_a_command_is_told(tmp_path: Path) -> None:
         raise RuntimeError
 
     path = tmp_path / "control.sock"
-    async with ControlSocket(path, serve):
+    async with ControlSocket(path, serve, tmp_path):
         for _ in range(2):
             with pytest.raises(DaemonError) as found:
-                await asyncio.to_thread(ask, [path], "status")
+                await asyncio.to_thread(ask, [path], tmp_path, "status")
             assert found.value.number == 9001
 
 
@@ -196,7 +196,7 @@ async def test_the_end_waits_for_answers_but_not_for_ever(tmp_path: Path, monkey
         return "done"
 
     path = tmp_path / "control.sock"
-    async with ControlSocket(path, serve):
+    async with ControlSocket(path, serve, tmp_path):
         short = asyncio.create_task(_exchange(path, b'{"command": "short", "arguments": {}}\n'))
         long = asyncio.create_task(_exchange(path, b'{"command": "long", "arguments": {}}\n'))
         await under_way.wait()
@@ -215,8 +215,8 @@ async def test_an_author_without_a_name_is_a_number(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(control.pwd, "getpwuid", unknown)
     path = tmp_path / "control.sock"
-    async with ControlSocket(path, serve):
-        assert (await asyncio.to_thread(ask, [path], "x")).isdigit()
+    async with ControlSocket(path, serve, tmp_path):
+        assert (await asyncio.to_thread(ask, [path], tmp_path, "x")).isdigit()
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ async def test_hostile_requests_get_an_answer(tmp_path: Path, sent: bytes) -> No
         return [command, author]
 
     path = tmp_path / "control.sock"
-    async with ControlSocket(path, serve):
+    async with ControlSocket(path, serve, tmp_path):
         answer = json.loads(await _exchange(path, sent))
         assert isinstance(answer["ok"], bool)
         assert json.loads(await _exchange(path, b'{"command": "x", "arguments": {}}\n'))["ok"]
@@ -255,7 +255,7 @@ async def test_a_client_that_says_nothing_is_hung_up_on(tmp_path: Path, monkeypa
         raise AssertionError
 
     path = tmp_path / "control.sock"
-    async with ControlSocket(path, serve):
+    async with ControlSocket(path, serve, tmp_path):
         assert await _exchange(path, b"") == b""
         assert await _exchange(path, b"x" * (2 * LONGEST_LINE)) == b""
 
@@ -283,4 +283,19 @@ async def test_a_name_too_long_for_a_socket_is_a_clear_error(tmp_path: Path) -> 
     """A path that no socket can have is no traceback either."""
     path = tmp_path / ("x" * 120) / "control.sock"
     with pytest.raises(StorageError):
-        await ControlSocket(path, lambda *_: None).__aenter__()  # type: ignore[arg-type,return-value]
+        await ControlSocket(path, lambda *_: None, tmp_path).__aenter__()  # type: ignore[arg-type,return-value]
+
+
+async def test_an_order_for_another_relay_is_not_obeyed(tmp_path: Path) -> None:
+    """A client that means the relay of another state folder is sent away with BSR-1023."""
+
+    async def serve(*asked: object) -> object:
+        return asked[0]
+
+    path = tmp_path / "control.sock"
+    async with ControlSocket(path, serve, tmp_path):
+        sent = {"command": "pause", "arguments": {}, "state": str(tmp_path / "other")}
+        answer = json.loads(await _exchange(path, json.dumps(sent).encode() + b"\n"))
+        assert (answer["ok"], answer["number"]) == (False, 1023)
+        sent["state"] = str(tmp_path)
+        assert json.loads(await _exchange(path, json.dumps(sent).encode() + b"\n"))["ok"]

@@ -54,7 +54,7 @@ def _out(capfd: pytest.CaptureFixture[str]) -> str:
 
 async def test_without_a_watchdog_the_status_is_still_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nobody watches, a status that changed is told once and the watchdog never."""
-    monkeypatch.setattr(watchdog, "UNWATCHED", 0.01)
+    monkeypatch.setattr(watchdog, "OFTEN", 0.01)
     async with living(tmp_path, start=False) as made:
         manager = Manager()
         process = replace(made.process, notifier=manager)

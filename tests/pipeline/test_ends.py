@@ -151,22 +151,39 @@ class Agent:
 
 @in_world()
 async def test_the_agents_row_says_up_paused_and_down(world: World) -> None:
-    """The row is refreshed every two minutes with what is so, whatever goes wrong, and says Down at the end."""
+    """The row is refreshed every two minutes, sooner after a failure, at once when woken, and says Down at the end."""
     life, agent = world.life(), Agent()
     pulse = Pulse(life.parts, agent, life.beats)
     task = asyncio.create_task(pulse.run())
     await asyncio.sleep(100)
     await life.holds.set("local", author="a", reason="r")
     agent.error = ServiceNowError(2018)
-    await asyncio.sleep(100)
+    pulse.wake()
+    await asyncio.sleep(10)
     assert agent.said == ["Up", "Paused"]
     assert life.conditions.has("agent")
     agent.error = None
+    await asyncio.sleep(100)
+    assert agent.said == ["Up", "Paused", "Paused"]
     pulse.stop()
     await task
-    assert agent.said == ["Up", "Paused", "Down"]
+    assert agent.said == ["Up", "Paused", "Paused", "Down"]
     assert not life.conditions.has("agent")
     assert life.beats._due == {}
+
+
+@in_world()
+async def test_an_away_servicenow_is_said_once(world: World) -> None:
+    """While ServiceNow itself is the trouble, the row that cannot be refreshed is no second one."""
+    life, agent = world.life(), Agent()
+    agent.error = ServiceNowError(2018)
+    life.conditions.fail("servicenow", ServiceNowError(2001))
+    pulse = Pulse(life.parts, agent, life.beats)
+    task = asyncio.create_task(pulse.run())
+    await asyncio.sleep(1)
+    assert not life.conditions.has("agent")
+    pulse.stop(says_down=False)
+    await task
 
 
 @in_world()

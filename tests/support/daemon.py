@@ -116,7 +116,12 @@ class World:
 
 @asynccontextmanager
 async def world(
-    folder: Path, *, products: tuple[Product, ...] = ("pra", "rs"), drop_in: str = FAST, start: bool = True, **extra: str
+    folder: Path,
+    *,
+    products: tuple[Product, ...] = ("pra", "rs"),
+    drop_in: str = FAST,
+    start: bool = True,
+    **extra: str,
 ) -> AsyncIterator[World]:
     """A sandbox, and the daemon that works for it; with `start` False it is not started yet."""
     async with Sandbox.start(folder / "box", products=products) as box:

@@ -103,7 +103,7 @@ async def eventually(predicate: Callable[[], bool], seconds: float = 20.0) -> No
 
 def status(world: World) -> dict[str, Any]:
     """What the running daemon says of itself."""
-    found: dict[str, Any] = ask([world.state / "control.sock"], "status")
+    found: dict[str, Any] = ask([world.state / "control.sock"], world.state, "status")
     return found
 
 

@@ -117,7 +117,8 @@ class Living:
 
     async def ask(self, command: str, **arguments: Any) -> Any:
         """Ask the control socket, as the command line does."""
-        return await asyncio.to_thread(ask, self.process.folders.sockets[:1], command, arguments)
+        folders = self.process.folders
+        return await asyncio.to_thread(ask, folders.sockets[:1], folders.state, command, arguments)
 
     def start(self) -> None:
         """Run the daemon."""

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
+from xml.sax.saxutils import escape
 
 from lxml import etree
 
@@ -19,6 +20,7 @@ from relay.core.jobs import Json
 from relay.core.record import Heartbeat, HttpCall, Outcome, Record, SystemCommand, TypedCall, Work
 from relay.servicenow import answer_writer, json_reader, leave_out, xml_reader
 from relay.servicenow.payload_shapes import (
+    MAX_PARAMETERS,
     MAX_PAYLOAD,
     NOT_ECHOED,
     RESERVED,
@@ -85,29 +87,42 @@ def _root(payload: str, *, soap: bool) -> etree._Element:
         raise WorkError(4007)
     if not payload.strip():
         return etree.Element("parameters")
+    number = 4001 if soap else 4006  # a SOAPProbe that cannot be made out is like one that no operation takes
     try:
-        root = xml_reader.parse(_ENVELOPE_PROLOG.sub(r"\1", payload, count=1) if soap else payload)
+        root = (
+            xml_reader.parse_leniently(_ENVELOPE_PROLOG.sub(r"\1", payload, count=1))
+            if soap
+            else xml_reader.parse(payload)
+        )
     except xml_reader.XmlError as error:
-        raise WorkError(4006, str(error)) from None
+        raise WorkError(number, str(error)) from None
     if root.tag != "parameters":
-        raise WorkError(4006, "its root is not <parameters>")
+        raise WorkError(number, "its root is not <parameters>")
     return root
 
 
 def _parameters(root: etree._Element) -> Pairs:
-    """The `<parameter name value>` elements; a value may be text in the element as well."""
+    """The `<parameter name value>` elements; a value may stand in the element instead, as text or as XML."""
     found: list[tuple[str, str]] = []
+    names: set[str] = set()
     for element in root.iterchildren("parameter"):
         name = element.get("name", "").strip()
         value = element.get("value")
         if not name:
             raise WorkError(4006, "a parameter has no name")
-        found.append((name, _text(element) if value is None else value))
+        names.add(name)
+        if len(names) > MAX_PARAMETERS:
+            raise WorkError(4006, f"it has more than {MAX_PARAMETERS} parameters")
+        found.append((name, _inside(element) if value is None else value))
     return tuple(found)
 
 
-def _text(element: etree._Element) -> str:
-    return "".join(str(piece) for piece in element.itertext())
+def _inside(element: etree._Element) -> str:
+    """An element's content: its text, or as XML when it has child elements. Space around these means nothing."""
+    if len(element) == 0:
+        return element.text or ""
+    before = escape(element.text or "")
+    return (before + "".join(etree.tostring(child, encoding="unicode") for child in element)).strip()
 
 
 def _refuse_repeated(given: Pairs, shape: Shape) -> None:
@@ -148,10 +163,10 @@ def _http_call(record: Record, given: Mapping[str, str]) -> HttpCall:
     )
 
 
-def _url(record: Record, given: Mapping[str, str]) -> str:
+def _url(record: Record, given: Mapping[str, str], missing: int = 4006) -> str:
     url = given.get("source", "").strip() or record["source"].strip()
     if not url:
-        raise WorkError(4006, "no URL in the parameter or the field 'source'")
+        raise WorkError(missing, "no URL in the parameter or the field 'source'")
     return leave_out.url(url)
 
 
@@ -183,19 +198,11 @@ def _soap_call(record: Record, root: etree._Element, given: Mapping[str, str]) -
     ]
     return HttpCall(
         method="POST",
-        url=_url(record, given),
+        url=_url(record, given, missing=4001),
         headers=leave_out.headers(headers),
         body="".join(_inside(output) for output in root.iterchildren("output")),
         soap_action=record["name"].strip(),
     )
-
-
-def _inside(element: etree._Element) -> str:
-    """An element's content as XML, or its text when the envelope was escaped into it."""
-    children = list(element)
-    if not children:
-        return _text(element)
-    return "".join(etree.tostring(child, encoding="unicode", with_tail=False) for child in children)
 
 
 # -- BSeriesProbe ----------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 MAX_PAYLOAD: Final = 1024 * 1024  # bytes of UTF-8; larger work belongs into an attachment, which no operation takes
+MAX_PARAMETERS: Final = 200  # of different names; no operation takes as many arguments
 
 SEE_ATTACHMENT: Final = "<see_attachment/>"
 

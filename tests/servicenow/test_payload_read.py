@@ -13,8 +13,8 @@ import pytest
 from relay.core.errors import WorkError
 from relay.core.exchange import Request
 from relay.core.record import Heartbeat, HttpCall, Record, SystemCommand, TypedCall
-from relay.servicenow.payload import PayloadCodec
-from relay.servicenow.payload_shapes import MAX_PAYLOAD
+from relay.servicenow.payload import PayloadCodec, echo_of
+from relay.servicenow.payload_shapes import MAX_PARAMETERS, MAX_PAYLOAD
 
 PROLOG = '<?xml version="1.0" encoding="UTF-8"?>'
 
@@ -95,11 +95,49 @@ def test_rest_empty_payload() -> None:
 def test_rest_value_as_text() -> None:
     """A parameter's value may stand in the element instead of the attribute; the attribute wins."""
     content, source = (
-        "<parameter name='content'>a<b>c</b></parameter>",
+        "<parameter name='content'>a&amp;b</parameter>",
         "<parameter name='source' value='u'>v</parameter>",
     )
     payload = f"<parameters>{content}{source}</parameters>"
-    assert read("RESTProbe", payload, name="get").work == HttpCall("GET", "u", body="ac")
+    assert read("RESTProbe", payload, name="get").work == HttpCall("GET", "u", body="a&b")
+    assert read("RESTProbe", "<parameters><parameter name='source'/></parameters>", name="get", source="w").work == (
+        HttpCall("GET", "w")
+    )
+
+
+def test_rest_value_as_elements() -> None:
+    """A value that is given as child elements is their XML, whatever stands between them."""
+    payload = (
+        "<parameters><parameter name='content'>\n <a x='1'>b&amp;</a>c&lt;<d/> </parameter>"
+        "<parameter name='message_headers'> <fields><field name='Accept' value='text/xml'/></fields>\n</parameter>"
+        "<parameter name='message_parameters'><fields>\n<field name='q' value='1&amp;2'/></fields></parameter>"
+        "</parameters>"
+    )
+    request = read("RESTProbe", payload, name="post", source="u")
+    body = '<a x="1">b&amp;</a>c&lt;<d/>'
+    assert request.work == HttpCall("POST", "u", (("Accept", "text/xml"),), (("q", "1&2"),), body)
+    assert dict(request.parameters)["content"] == body
+    assert dict(request.parameters)["message_headers"] == '<fields><field name="Accept" value="text/xml"/></fields>'
+
+
+def test_secrets_in_child_elements_are_dropped() -> None:
+    """What is given as child elements is cleaned of credentials like an attribute."""
+    headers = "<fields><field name='Authorization' value='very-secret'/><field name='A' value='b'/></fields>"
+    payload = f"<parameters><parameter name='message_headers'>{headers}</parameter></parameters>"
+    request = read("RESTProbe", payload, name="get", source="u")
+    assert isinstance(request.work, HttpCall)
+    assert request.work.headers == (("A", "b"),)
+    assert "very-secret" not in str(request)
+
+
+@pytest.mark.parametrize("topic", ["RESTProbe", "SOAPProbe", "BSeriesProbe", "SystemCommand", "HeartbeatProbe"])
+def test_the_number_of_parameters_is_bounded(topic: str) -> None:
+    """200 different parameters are read, one more is refused, for every topic; the answer echoes none of them."""
+    many = [(f"p{number}", "x") for number in range(MAX_PARAMETERS)]
+    assert len(read(topic, parameters(*many), name="get", source="u").parameters) == MAX_PARAMETERS
+    more = parameters(*many, ("one", "more"), ("skip_sensor", "true"))
+    assert refused(topic, more, name="get", source="u").number == 4006
+    assert echo_of(record(topic, more)) == (("skip_sensor", "true"),)
 
 
 def test_rest_line_breaks() -> None:
@@ -330,47 +368,6 @@ def test_typed_without_operation() -> None:
     assert refused("BSeriesProbe", parameters(("operation", " ")), name=" ").number == 4006
 
 
-# -- SOAPProbe
-
-
-SOAP = (
-    '<parameters><output>{prolog}<soap:Envelope xmlns:soap="http://schemas.xmlsoap.org/soap/envelope/"><soap:Body>'
-    "a&amp;b</soap:Body></soap:Envelope></output><parameter name='soap_username' value='very-secret'/>"
-    "<parameter name='soap_password' value='enc:very-secret'/><parameter name=\"skip_sensor\" value=\"true\"/>"
-    "<httpHeaders><httpHeader Accept='text/xml' Authorization='very-secret'/><httpHeader X-A='1'/></httpHeaders>"
-    "</parameters>"
-)
-ENVELOPE = '<soap:Envelope xmlns:soap="http://schemas.xmlsoap.org/soap/envelope/"><soap:Body>a&amp;b</soap:Body></soap:Envelope>'
-
-
-@pytest.mark.parametrize("prolog", ["", "<?xml version='1.0' encoding='UTF-8'?>", '\n<?xml version="1.0"?>'])
-def test_soap(prolog: str) -> None:
-    """A SOAPProbe: inline envelope with or without its own prolog, headers by attribute name, the action by name."""
-    request = read("SOAPProbe", SOAP.format(prolog=prolog), name=" urn:act ", source="https://a.example/soap")
-    assert request == Request(
-        HttpCall(
-            "POST",
-            "https://a.example/soap",
-            (("Accept", "text/xml"), ("X-A", "1")),
-            body=ENVELOPE,
-            soap_action="urn:act",
-        ),
-        (("skip_sensor", "true"),),
-    )
-
-
-def test_soap_escaped() -> None:
-    """An envelope that was escaped into the output is unescaped."""
-    work = read("SOAPProbe", "<parameters><output>&lt;a/&gt;</output></parameters>", source="u").work
-    assert isinstance(work, HttpCall)
-    assert (work.body, work.soap_action) == ("<a/>", "")
-
-
-def test_soap_unescaped_ampersand() -> None:
-    """ServiceNow does not escape a SOAPProbe's parameters: one with `&` is answered as not well-formed."""
-    assert refused("SOAPProbe", "<parameters><parameter name='a' value='b&c'/></parameters>", source="u").number == 4006
-
-
 # -- the agent's own
 
 
@@ -422,8 +419,8 @@ FILE = (
     ],
 )
 def test_ill_formed(payload: str) -> None:
-    """A payload that is no well-formed `<parameters>` within the limits is refused as that, for every topic."""
-    for topic in ("RESTProbe", "SOAPProbe", "BSeriesProbe", "SystemCommand", "HeartbeatProbe"):
+    """A payload that is no well-formed `<parameters>` within the limits is refused as that, for every topic but one."""
+    for topic in ("RESTProbe", "BSeriesProbe", "SystemCommand", "HeartbeatProbe"):
         assert refused(topic, payload, name="get", source="u").number == 4006
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+UNREADABLE = frozenset({1001, 1002, 1010, 1011})
+"""Problems that hide what the rest of a file says."""
 BAD_CONFIGURATION = range(1001, 1020)
 """What a reload is refused for; the other refusals are a check that failed."""
 
@@ -56,17 +58,19 @@ def ask_daemon(config: Path | None, command: str, arguments: dict[str, Json] | N
 
 
 def _folders(config: Path | None) -> Folders:
-    from relay.config.load import load  # noqa: PLC0415  # `--help` stays light
+    """Where the relay of this configuration is.
+
+    A file with problems tells it too: the daemon may well run with what it read before, and must be reached just then.
+    """
+    from relay.config.load import examine  # noqa: PLC0415  # `--help` stays light
     from relay.config.locate import locate  # noqa: PLC0415  # as above
-    from relay.core.errors import ConfigError  # noqa: PLC0415  # as above
+    from relay.config.problems import ConfigProblems  # noqa: PLC0415  # as above
     from relay.host.folders import find_folders  # noqa: PLC0415  # as above
 
-    main = locate(config, os.environ, root=os.geteuid() == 0)
-    try:
-        storage = load(main, os.environ).settings.storage.directory
-    except ConfigError:
-        # The daemon may well run with the configuration that it read before; which one is meant only a file can tell.
-        if config is not None:
-            raise
-        return find_folders(os.environ)
+    examined = examine(locate(config, os.environ, root=os.geteuid() == 0), os.environ)
+    storage = examined.settings.storage.directory
+    if config is not None and storage is None and any(each.number in UNREADABLE for each in examined.errors):
+        raise ConfigProblems(examined.errors)
+    if config is not None and examined.errors:
+        say(f"{len(examined.errors)} problem(s) in the configuration; 'config check' shows them")
     return find_folders(os.environ, storage=storage)

@@ -203,10 +203,14 @@ def test_nobody_there_is_69(tmp_path: Path) -> None:
 
 
 def test_a_bad_configuration_that_is_named_is_the_answer(tmp_path: Path) -> None:
-    """With `--config` a file that cannot be read ends the command; by itself the command looks at the usual places."""
+    """A named file that cannot be read ends the command; one with other problems, or none, still says where to ask."""
     main_file = tmp_path / "relay.yaml"
     main_file.write_text("relay: {nam: x}\n")
     main_file.chmod(0o600)
+    result = CliRunner().invoke(main, ["status", "--config", str(main_file)])
+    assert result.exit_code == 69
+    assert "problem(s) in the configuration" in result.stderr
+    main_file.write_text("relay: [\n")
     assert CliRunner().invoke(main, ["status", "--config", str(main_file)]).exit_code == 78
     places = {
         "CONFIGURATION_DIRECTORY": str(tmp_path),

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 from pathlib import Path
 from typing import Self
 
@@ -42,9 +43,12 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def open_private(path: Path, flags: int = os.O_RDWR | os.O_CREAT) -> int:
-    """A descriptor of a file that only its owner can read, whatever the umask; the caller closes it."""
-    descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE)
+def open_private(path: Path, flags: int = os.O_RDWR | os.O_CREAT, *, folder: int | None = None) -> int:
+    """A descriptor of a file that only its owner can read, whatever the umask; the caller closes it.
+
+    With `folder`, a descriptor of one, the path is taken from there.
+    """
+    descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE, dir_fd=folder)
     try:
         if os.fstat(descriptor).st_mode & 0o777 != PRIVATE_FILE:
             os.fchmod(descriptor, PRIVATE_FILE)
@@ -96,6 +100,18 @@ def disk_error(error: OSError, where: Path) -> StorageError:
     return StorageError(5001, detail)
 
 
+def _refuse_foreign(folder: Path, found: os.stat_result) -> None:
+    """Refuse a state folder that somebody else could fill: what lies in it decides what the relay does.
+
+    root is no somebody else: it can change every folder. A link in the folder's place is judged by where it leads.
+    """
+    if found.st_uid not in {os.geteuid(), 0}:
+        raise StorageError(5001, f"{folder} belongs to user {found.st_uid}, not to the relay's user {os.geteuid()}")
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        mode = stat.S_IMODE(found.st_mode)
+        raise StorageError(5001, f"others can write to {folder} (mode {mode:04o}); run: chmod go-w {folder}")
+
+
 class FolderLock:
     """The lock of a state folder: held by one process, gone with it however it ends."""
 
@@ -107,13 +123,19 @@ class FolderLock:
         """Lock the folder, which is made when it is missing.
 
         Raises:
-            StorageError: BSR-5006 another process holds it; BSR-5001, 5004 or 5005 it cannot be made.
+            StorageError: BSR-5006 another process holds it; BSR-5001 others can change it; BSR-5001, 5004 or 5005 it
+                cannot be made.
 
         """
         path = folder / LOCK
         try:
             private_folder(folder)
-            descriptor = open_private(path)
+            opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                _refuse_foreign(folder, os.fstat(opened))
+                descriptor = open_private(Path(LOCK), folder=opened)
+            finally:
+                os.close(opened)
         except OSError as error:
             raise disk_error(error, path) from error
         try:

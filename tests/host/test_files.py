@@ -135,6 +135,47 @@ def test_one_process_holds_the_folder(tmp_path: Path) -> None:
     assert (folder / "lock").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize("mode", [0o720, 0o702, 0o1777])
+def test_a_folder_that_others_can_write_is_refused(tmp_path: Path, mode: int) -> None:
+    """Somebody who can put files into the state folder could have any call made again; nothing is put there."""
+    folder = tmp_path / "state"
+    folder.mkdir()
+    folder.chmod(mode)
+    with pytest.raises(StorageError) as error:
+        FolderLock.take(folder)
+    assert error.value.number == 5001
+    assert error.value.detail == f"others can write to {folder} (mode {mode:04o}); run: chmod go-w {folder}"
+    assert list(folder.iterdir()) == []
+
+
+def test_a_folder_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A state folder belongs to the relay's user or to root; another owner could change what is in it."""
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    if tmp_path.stat().st_uid == 0:
+        FolderLock.take(tmp_path).release()
+        os.chown(tmp_path, 54321, -1)
+    owner = tmp_path.stat().st_uid
+    with pytest.raises(StorageError) as error:
+        FolderLock.take(tmp_path)
+    assert (error.value.number, error.value.detail) == (
+        5001,
+        f"{tmp_path} belongs to user {owner}, not to the relay's user 12345",
+    )
+
+
+def test_a_link_to_a_folder_is_judged_by_where_it_leads(tmp_path: Path) -> None:
+    """The system may put a link in the state folder's place; its target must be private like any."""
+    folder = tmp_path / "private"
+    folder.mkdir(mode=0o700)
+    link = tmp_path / "state"
+    link.symlink_to(folder)
+    FolderLock.take(link).release()
+    assert (folder / "lock").exists()
+    folder.chmod(0o770)
+    with pytest.raises(StorageError):
+        FolderLock.take(link)
+
+
 def test_the_lock_ends_with_its_process(tmp_path: Path) -> None:
     """A holder that is killed leaves no lock behind."""
     program = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,7 +86,7 @@ class Judge:
         """A key that does not exist."""
         section = section_at(Settings, path[:-1])
         self._guesses += 1
-        hint = suggestion(str(path[-1]), _names(section)) if section and self._guesses <= _MOST_GUESSES else ""
+        hint = _suggestion(str(path[-1]), _names(section)) if section and self._guesses <= _MOST_GUESSES else ""
         return self.problem(UNKNOWN, path, "unknown key" + hint, at_key=True)
 
 
@@ -101,8 +101,7 @@ def _names(section: Any) -> dict[str, str]:  # noqa: ANN401  # type[Section], wh
     return deeper | {key.name: key.name for key in keys(section)}
 
 
-def suggestion(word: str, names: Mapping[str, str] | Iterable[str]) -> str:
-    """`; did you mean 'poll'?` when a name is near, else nothing. A mapping gives what to say for each name."""
-    said = names if isinstance(names, Mapping) else {name: name for name in names}
-    near = difflib.get_close_matches(word[:80], list(said), n=1, cutoff=0.6)
-    return f"; did you mean '{said[near[0]]}'?" if near else ""
+def _suggestion(word: str, names: Mapping[str, str]) -> str:
+    """`; did you mean 'poll'?` when a name is near, else nothing. `names` gives what to say for each."""
+    near = difflib.get_close_matches(word[:80], list(names), n=1, cutoff=0.6)
+    return f"; did you mean '{names[near[0]]}'?" if near else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -10,6 +10,14 @@ import click
 from relay.cli.asking import as_json, ask_daemon, with_config
 from relay.cli.output import data, plain, print_json, print_table, say
 from relay.core.jobs import Json
+
+DONE_BY_RETRY = {
+    "SEEN": "the record is claimed now",
+    "CLAIMED": "the call is made now",
+    "ANSWERED": "the answer is pushed now",
+    "INSERTED": "the output is set to processed now",
+}
+"""What `jobs retry` set off, by the state that the job has afterwards."""
 
 
 @click.group()
@@ -40,7 +48,10 @@ def list_(config: Path | None, state: str | None, limit: int, *, as_json: bool) 
         )
         for job in result["jobs"]
     ]
+    more = result.get("total", 0) - len(rows)
     print_table(("job", "state", "priority", "appliance", "operation", "attempts", "updated"), rows)
+    if more > 0:
+        say(f"{more} more; --limit shows up to 1000, --state those of one state")
 
 
 @command.command()
@@ -57,8 +68,14 @@ def show(config: Path | None, job: str, *, as_json: bool) -> None:
 @as_json
 @click.argument("job")
 def retry(config: Path | None, job: str, *, as_json: bool) -> None:
-    """Repeat a push now, or a dead job's; never a call."""
-    _show(ask_daemon(config, "jobs retry", {"id": job}), as_json=as_json)
+    """Take a job's next step now instead of when its wait is over, or push a dead job's error answer once more.
+
+    The step is the claim, the push, the closing, or a call that was surely not executed or is safe to repeat. A call
+    that may have been made and is not safe is never made again.
+    """
+    result = ask_daemon(config, "jobs retry", {"id": job})
+    _show(result, as_json=as_json)
+    say(DONE_BY_RETRY.get(result["jobs"][0]["state"], "the next step is taken now"))
 
 
 @command.command()
@@ -75,5 +92,23 @@ def _show(result: Json, *, as_json: bool) -> None:
     if as_json:
         print_json("jobs", result)
         return
-    for name, value in result["jobs"][0].items():
-        data(plain(f"{name}: {value if isinstance(value, str) else json.dumps(value)}"))
+    job = result["jobs"][0]
+    facts = {**{name: value for name, value in job.items() if name != "data"}, **job["data"]}
+    for name, value in facts.items():
+        if value not in (None, ""):
+            data(plain(f"{name.replace('_', ' ')}: {_text(name, value)}").replace("\n", " "))
+
+
+def _text(name: str, value: Json) -> str:
+    """A fact as people read it; times as RFC 3339."""
+    if name == "code":
+        from relay.core.codes import REGISTRY  # noqa: PLC0415  # `--help` stays light
+
+        return f"BSR-{value}: {REGISTRY[value].cause}" if value in REGISTRY else f"BSR-{value}"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if name.endswith("since"):
+        return datetime.fromtimestamp(value, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    if name == "created_on":
+        return f"{value.replace(' ', 'T')}Z"
+    return str(value)

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from relay.cli.output import INTERNAL, INTERRUPTED, exit_code, say, show_error
+from relay.cli.output import INTERNAL, INTERRUPTED, exit_code, leave_when_unwritable, say, show_error
 from relay.core.errors import InternalError, RelayError
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -53,19 +53,34 @@ class Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
 
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,  # noqa: ANN401  # click's signature
+    ) -> click.Context:
+        """Read the command line; `--help` and `--version` write already here."""
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except OSError as error:
+            leave_when_unwritable(error)
+            raise
+
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  # click's signature
         """Run a command; every failure ends in one code, one fix and one exit code."""
         try:
             result = super().invoke(ctx)
-            sys.stdout.flush()  # here, where click still handles a reader that went away
+            sys.stdout.flush()  # here, where a failure still has an exit code of its own
         except RelayError as error:
             show_error(error)
             ctx.exit(exit_code(error))
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)
-        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except Exception:  # noqa: BLE001  # the last one to see it; a script must not take it for a failed check
+        except Exception as error:  # noqa: BLE001  # the last one to see it; a script must not take it for a failed check
+            leave_when_unwritable(error)
             say(traceback.format_exc())
             show_error(InternalError(9001))
             ctx.exit(INTERNAL)
@@ -78,5 +93,6 @@ def main() -> None:
     """B Series Relay: typed calls from a ServiceNow ECC queue to BeyondTrust B Series appliances, and the answers back.
 
     Exit codes: 0 done, 1 a check failed, 2 usage, 3 warnings only, 69 the other side is unavailable, 70 a fault of the
-    relay, 74 a write to disk failed, 75 try again, 77 permission or credentials, 78 configuration.
+    relay, 74 a write to disk failed, 75 try again, 77 permission or credentials, 78 configuration,
+    130 interrupted, 141 the reader of the output went away.
     """

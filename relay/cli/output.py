@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
@@ -26,6 +29,8 @@ TRY_AGAIN: Final = 75
 PERMISSION: Final = 77
 CONFIGURATION: Final = 78
 INTERRUPTED: Final = 130
+READER_GONE: Final = 141
+"""What a shell says of a program that SIGPIPE ended."""
 
 _BY_CODE: Final[Mapping[int, int]] = {
     2005: PERMISSION,
@@ -45,6 +50,9 @@ _BY_FAMILY: Final[Mapping[int, int]] = {
     9: INTERNAL,
 }
 
+_UNWRITABLE: Final = frozenset({errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""What a write answers for which the relay can do nothing."""
+
 
 def exit_code(error: RelayError) -> int:
     """The exit code that tells a script what kind of thing went wrong."""
@@ -61,6 +69,26 @@ def data(text: str) -> None:
     click.echo(text)
 
 
+def leave_when_unwritable(error: BaseException) -> None:
+    """End the process when this error says that nothing more can be written; else return.
+
+    Why here: the interpreter would say the same once more, as a traceback, when it empties stdout at its end.
+
+    Raises:
+        SystemExit: 141 without a word when the reader went away, 74 when a write failed.
+
+    """
+    if not isinstance(error, OSError) or error.filename is not None or error.errno not in _UNWRITABLE:
+        return
+    with contextlib.suppress(OSError):  # no stdout that has a number
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if error.errno == errno.EPIPE:
+        raise SystemExit(READER_GONE)
+    with contextlib.suppress(OSError):
+        say(f"cannot write: {error.strerror}")
+    raise SystemExit(DISK)
+
+
 def show_error(error: RelayError) -> None:
     """An error and what can be done about it, on stderr."""
     say(plain(str(error)))
@@ -73,19 +101,24 @@ def print_json(name: str, value: Mapping[str, Json], version: int = 1) -> None:
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table on stdout: coloured on a terminal, aligned columns of plain text elsewhere or with `NO_COLOR`."""
-    cells = [[plain(cell) for cell in row] for row in rows]
-    if is_rich():
+    """A table on stdout, with a bold head on a terminal that is wide enough; else, and with `NO_COLOR`, plain.
+
+    Nothing is ever cut off: what is wider than the terminal is wrapped by the terminal itself, and can be copied whole.
+    """
+    cells = [[plain(cell).replace("\n", " ") for cell in row] for row in rows]
+    widths = [max(len(line[column]) for line in [list(headers), *cells]) for column in range(len(headers))]
+    if is_rich() and sum(widths) + 2 * (len(widths) - 1) <= shutil.get_terminal_size().columns:
         from rich.console import Console  # noqa: PLC0415  # only a terminal needs it, and it takes long to import
         from rich.table import Table  # noqa: PLC0415  # as above
         from rich.text import Text  # noqa: PLC0415  # as above
 
-        table = Table(*headers, box=None, pad_edge=False, header_style="bold")
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for header in headers:
+            table.add_column(header, no_wrap=True, overflow="ignore")
         for row in cells:
             table.add_row(*(Text(cell) for cell in row))
         Console().print(table)
         return
-    widths = [max(len(line[column]) for line in [list(headers), *cells]) for column in range(len(headers))]
     for line in [list(headers), *cells]:
         data("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 

@@ -16,6 +16,7 @@ from support.configuration import SMALLEST
 
 from relay.cli import status
 from relay.cli.main import main
+from relay.core.codes import code_of
 from relay.daemon import client
 
 STATUS = {
@@ -149,15 +150,17 @@ def test_jobs_in_plain_text(tmp_path: Path) -> None:
     configured(tmp_path)
     with daemon(tmp_path, ok({"jobs": [JOB]})) as asked:
         listed = run(tmp_path, "jobs", "list", "--state", "CLAIMED", "--limit", "5")
-        shown = run(tmp_path, "jobs", "show", JOB["id"])
-        retried = run(tmp_path, "jobs", "retry", JOB["id"])
-        discarded = run(tmp_path, "jobs", "discard", JOB["id"], "--reason", "old")
+        shown = run(tmp_path, "jobs", "show", "a" * 32)
+        retried = run(tmp_path, "jobs", "retry", "a" * 32)
+        discarded = run(tmp_path, "jobs", "discard", "a" * 32, "--reason", "old")
         raw = run(tmp_path, "jobs", "list", "--json")
-        one = run(tmp_path, "jobs", "show", JOB["id"], "--json")
+        one = run(tmp_path, "jobs", "show", "a" * 32, "--json")
     assert json.loads(raw.stdout) == json.loads(one.stdout) == {"schema": "bseries-relay/jobs/1", "jobs": [JOB]}
     assert listed.stdout.splitlines()[1].split() == ["a" * 32, "CLAIMED", "1", "-", "-", "2", "2026-01-01T00:00:00Z"]
+    assert listed.stderr == ""
     assert f"id: {'a' * 32}" in shown.stdout
-    assert 'data: {"tries": 1}' in retried.stdout
+    assert "tries: 1" in retried.stdout
+    assert retried.stderr == "the call is made now\n"
     assert discarded.stderr == "discarded\n"
     assert [(one["command"], one["arguments"]) for one in asked[:4]] == [
         ("jobs list", {"state": "CLAIMED", "limit": 5}),
@@ -165,6 +168,49 @@ def test_jobs_in_plain_text(tmp_path: Path) -> None:
         ("jobs retry", {"id": "a" * 32}),
         ("jobs discard", {"id": "a" * 32, "reason": "old"}),
     ]
+
+
+def test_a_job_is_a_fact_a_line(tmp_path: Path) -> None:
+    """A job is shown as lines of text: codes with their cause, times as RFC 3339, nothing that is not known."""
+    data = {
+        "topic": "RESTProbe",
+        "by": "admin\nstate: forged",
+        "created_on": "2026-01-01 00:00:00",
+        "trying_since": 1767225600.5,
+        "safe": True,
+        "changed": False,
+        "code": 4001,
+        "status": None,
+    }
+    configured(tmp_path)
+    with daemon(tmp_path, ok({"jobs": [{**JOB, "not_before": None, "data": data}]})):
+        done = run(tmp_path, "jobs", "show", "a" * 32)
+    assert done.stdout.splitlines() == [
+        f"id: {'a' * 32}",
+        "state: CLAIMED",
+        "priority: 1",
+        "attempts: 2",
+        "updated: 2026-01-01T00:00:00Z",
+        "topic: RESTProbe",
+        "by: admin state: forged",
+        "created on: 2026-01-01T00:00:00Z",
+        "trying since: 2026-01-01T00:00:00Z",
+        "safe: yes",
+        "changed: no",
+        f"code: BSR-4001: {code_of(4001).cause}",
+    ]
+    (tmp_path / "s" / "control.sock").unlink()
+    with daemon(tmp_path, ok({"jobs": [{**JOB, "state": "NEW", "data": {"code": 4999}}]})):
+        done = run(tmp_path, "jobs", "retry", "a" * 32)
+    assert done.stdout.splitlines()[-1] == "code: BSR-4999"
+    assert done.stderr == "the next step is taken now\n"
+
+
+def test_a_list_says_that_there_are_more(tmp_path: Path) -> None:
+    """A list that is shorter than what the daemon has says so on stderr, with the way to the rest."""
+    configured(tmp_path)
+    with daemon(tmp_path, ok({"jobs": [JOB], "total": 250})):
+        assert run(tmp_path, "jobs", "list", "--limit", "1").stderr.startswith("249 more; --limit ")
 
 
 def test_orders_say_what_was_done(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 from types import ModuleType
 
 import click
@@ -162,15 +163,36 @@ def test_click_keeps_its_own(failing: ModuleType, error: Exception) -> None:
     assert CliRunner().invoke(main, ["fail"]).exit_code == expected
 
 
-def test_a_reader_that_goes_away_is_no_error() -> None:
-    """`bseries-relay config schema | head -1` says nothing on stderr."""
+@pytest.mark.parametrize("arguments", [["config", "schema"], ["--help"], ["config", "--help"]])
+def test_a_reader_that_goes_away_is_no_error(arguments: list[str]) -> None:
+    """`bseries-relay config schema | head -1` says nothing on stderr and ends as SIGPIPE would end it."""
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "wb") as gone:
         done = subprocess.run(
-            [sys.executable, "-m", "relay", "config", "schema"], stdout=gone, stderr=subprocess.PIPE, check=False
+            [sys.executable, "-m", "relay", *arguments], stdout=gone, stderr=subprocess.PIPE, check=False
         )
-    assert done.stderr == b""
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("arguments", [["config", "schema"], ["policy", "list", "--markdown"], ["--version"]])
+def test_a_full_disk_is_one_line(arguments: list[str]) -> None:
+    """Output that cannot be written ends in one line and exit code 74, not in a traceback."""
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "relay", *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (74, "cannot write: No space left on device\n")
+
+
+def test_a_fault_before_the_command_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another error of the system while the command line is read stays what it is."""
+
+    def refused(*_: object) -> None:
+        raise PermissionError(13, "no")
+
+    monkeypatch.setattr(cli.Commands, "format_commands", refused)
+    assert isinstance(CliRunner().invoke(main, ["--help"]).exception, PermissionError)
 
 
 def test_the_schema_is_json() -> None:

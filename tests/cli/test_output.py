@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -24,12 +25,12 @@ def test_an_empty_table_has_its_head(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().out == "name  state\n"
 
 
-def on_a_terminal(environ: dict[str, str]) -> str:
+def on_a_terminal(environ: dict[str, str], table: str = TABLE) -> str:
     """What the table looks like on a pseudo-terminal."""
     ours, theirs = os.openpty()
     with os.fdopen(ours, "rb") as reader:
         base = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "TERM"}}
-        subprocess.run([sys.executable, "-c", TABLE], stdout=theirs, check=True, env={**base, **environ})
+        subprocess.run([sys.executable, "-c", table], stdout=theirs, check=True, env={**base, **environ})
         os.close(theirs)
         return reader.read1(4096).decode()
 
@@ -39,6 +40,15 @@ def test_a_terminal_gets_colours() -> None:
     text = on_a_terminal({"TERM": "xterm-256color"})
     assert "\x1b[1m" in text
     assert "[b]x" in text
+
+
+@pytest.mark.parametrize("columns", [10, 39, 40, 200])
+def test_a_table_is_never_cut(columns: int) -> None:
+    """On a terminal of any width every cell is whole and each row a line; only wrapping is left to it."""
+    table = f"from relay.cli.output import print_table; print_table(('job', 'state'), [('{'a' * 32}', 'CLOSED')])"
+    text = on_a_terminal({"TERM": "xterm", "COLUMNS": str(columns)}, table)
+    assert re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()[1].rstrip() == f"{'a' * 32}  CLOSED"
+    assert ("\x1b[1m" in text) == (columns >= 40)
 
 
 @pytest.mark.parametrize("environ", [{"TERM": "xterm", "NO_COLOR": "1"}, {"TERM": "dumb"}])

@@ -16,7 +16,7 @@ import re
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -143,9 +143,10 @@ def events() -> dict[str, Event]:
     for path in sorted((ROOT / "relay").rglob("*.py")):
         tree = ast.parse(path.read_text())
         logger = next((value for value in map(_logger, ast.walk(tree)) if value), None)
+        named = dict(pair for pair in map(_named, ast.walk(tree)) if pair)
         for node in ast.walk(tree):
             if logger is not None and isinstance(node, ast.Call):
-                _note(found, node, logger, str(path.relative_to(ROOT)))
+                _note(found, node, _levels(node.func, named), logger, str(path.relative_to(ROOT)))
     for life in lives():
         of_ledger = Event({"info", "debug"}, {"relay.jobs"}, dict.fromkeys(("state", "attempt")))
         for state in (life.table.initial, "UNCERTAIN"):
@@ -174,18 +175,27 @@ def _logger(node: ast.AST) -> str | None:
     return None
 
 
-def _levels(called: ast.expr) -> set[str]:
+def _named(node: ast.AST) -> tuple[str, set[str]] | None:
+    """A method of the logger that got a name of its own, such as `say = log.debug if own else log.warning`."""
+    match node:
+        case ast.Assign(targets=[ast.Name(name)], value=ast.IfExp() as value) if levels := _levels(value, {}):
+            return name, levels
+    return None
+
+
+def _levels(called: ast.expr, named: Mapping[str, set[str]]) -> set[str]:
     """The levels at which a call logs; none when it is no call of a logger."""
     match called:
+        case ast.Name(name):
+            return named.get(name, set())
         case ast.Attribute(value=ast.Name("log"), attr=level) if level in CALLS:
             return {level}
         case ast.IfExp(body=one, orelse=other):
-            return _levels(one) | _levels(other)
+            return _levels(one, named) | _levels(other, named)
     return set()
 
 
-def _note(found: dict[str, Event], call: ast.Call, logger: str, path: str) -> None:
-    levels = _levels(call.func)
+def _note(found: dict[str, Event], call: ast.Call, levels: set[str], logger: str, path: str) -> None:
     if not levels:
         return
     match call.args:

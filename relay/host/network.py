@@ -24,6 +24,9 @@ log = structlog.get_logger("relay.http")
 Stage = Literal["idle", "refused", "connecting", "proxy", "tls", "ready", "sent"]
 HIGH_WATER = 256 * 1024
 """Bytes that may wait unread before the peer is made to wait."""
+_ADDRESSES: dict[tuple[str, str, int], str] = {}
+"""Where each target, host and port was last connected to. Why for the whole process: a side has many connections, and
+what its name means is no news to each of them."""
 
 
 @dataclass(slots=True)
@@ -237,7 +240,6 @@ class Egress(httpcore.AsyncNetworkBackend):
         self.proxied = proxied
         self.progress = Progress()
         self.wire: Wire | None = None
-        self._address = ""
 
     async def connect_tcp(
         self,
@@ -268,11 +270,12 @@ class Egress(httpcore.AsyncNetworkBackend):
         with contextlib.suppress(OSError):
             transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         address = transport.get_extra_info("peername")[0]
-        # An address that was not seen before is news, the same one again is not.
-        (log.debug if address == self._address else log.info)(
+        side = (self.name, host, port)
+        # An address other than the last one is news, the same one again is not.
+        (log.debug if _ADDRESSES.get(side) == address else log.info)(
             "http.connect", target=self.name, host=host, port=port, address=address
         )
-        self._address = address
+        _ADDRESSES[side] = address
         self.progress.stage = "proxy" if self.proxied else "tls"
         return Stream(self, wire)
 

@@ -101,6 +101,9 @@ class FolderWatch:
             await asyncio.to_thread(self._observer.join)
 
     def _listen(self, folder: Path, listener: FileSystemEventHandler) -> None:
+        if not folder.is_dir():  # as most installations have no conf.d
+            log.debug("watch.folder_unavailable", folder=folder)
+            return
         try:
             self._observer.schedule(listener, str(folder), recursive=False, event_filter=_EVENTS)
         except OSError as error:

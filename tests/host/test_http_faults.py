@@ -15,6 +15,7 @@ import structlog
 from support.server import HANG, RESET, Drip, HttpsServer, Reply, Request, Response, Truncate, raw_server
 from support.tls import Authority, Certificate
 
+from relay.host import network
 from relay.host.http import BodyLimit, HttpClient, HttpFault, HttpRequest, Target
 from relay.host.tls import TlsOptions, client_context
 
@@ -347,17 +348,23 @@ async def test_the_network_refuses_what_is_not_on_its_list(authority: Authority,
     ]
 
 
-async def test_each_new_address_is_logged_once(authority: Authority, certificate: Certificate) -> None:
-    """A connection is logged with the address that its name meant: as news when it is new."""
+async def test_each_new_address_is_logged_once(
+    authority: Authority, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection is logged with its address, which is news when it is not the one of the target's last connection."""
+    known: dict[tuple[str, str, int], str] = {}
+    monkeypatch.setattr(network, "_ADDRESSES", known)
     async with HttpsServer(lambda _: Response(), certificate) as server:
         target = Target("test", server.url, client_context(TlsOptions(ca_file=authority.ca_file)))
-        client = HttpClient(target, keep_alive=False, cookies=False)
         with structlog.testing.capture_logs() as logs:
             for _ in range(2):
+                client = HttpClient(target, keep_alive=False, cookies=False)
                 await client.send(HttpRequest("GET", target.origin + "/"))
+            known["test", "localhost", server.port] = "192.0.2.1"
+            await client.send(HttpRequest("GET", target.origin + "/"))
     fields = {"event": "http.connect", "target": "test", "host": "localhost", "port": server.port}
     fields["address"] = "127.0.0.1"
-    assert logs == [{**fields, "log_level": "info"}, {**fields, "log_level": "debug"}]
+    assert logs == [{**fields, "log_level": level} for level in ("info", "debug", "info")]
 
 
 @pytest.mark.parametrize(

@@ -159,14 +159,33 @@ async def test_without_the_kernels_help_a_look_from_time_to_time_does(
 
 
 async def test_a_folder_may_appear_later(tmp_path: Path, heard: Heard) -> None:
-    """A folder that does not exist yet is no error, and its files are found by a later look."""
+    """A folder that does not exist yet is no news, and its files are found by a later look."""
     late = tmp_path / "conf.d"
     with capture_logs() as lines:
         async with watching(tmp_path, late, tmp_path, heard=heard, look=0.05):
             late.mkdir()
             (late / "10.yaml").write_text("a")
             assert await heard.next() == {"10.yaml"}
-    assert [line["event"] for line in lines] == ["watch.folder_unavailable"]
+    assert lines == [{"event": "watch.folder_unavailable", "log_level": "debug", "folder": late}]
+
+
+async def test_a_folder_that_cannot_be_watched_is_said(
+    tmp_path: Path, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the kernel refuses the watch of one folder the reason is logged, and its files are found by a look."""
+    no_watches = OSError(28, "no watches left")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise no_watches
+
+    monkeypatch.setattr(module.Observer, "schedule", refuse)
+    with capture_logs() as lines:
+        async with watching(tmp_path, heard=heard, look=0.05):
+            (tmp_path / "relay.yaml").write_text("a")
+            assert await heard.next() == {"relay.yaml"}
+    assert [(line["event"], line["log_level"], str(line["error"])) for line in lines] == [
+        ("watch.folder_unavailable", "info", "[Errno 28] no watches left")
+    ]
 
 
 async def test_an_unreadable_file_is_a_state_of_its_own(

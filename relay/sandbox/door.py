@@ -154,6 +154,9 @@ class Door:
 def _bound(port: int) -> socket.socket:
     place = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Inherited by every connection. Without it answers wait 40 ms for a client's delayed acknowledgement, which a
+    # client that asks one thing after the other pays each time: no comparison would be fair.
+    place.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     place.bind(("127.0.0.1", port))
     return place
 

@@ -102,7 +102,7 @@ EVENTS = {
     "uncaught.thread": "an error that nobody caught in a thread",
     "verify.failed": "ServiceNow could not be asked for answers of unknown outcome; it is asked again",
     "watch.failed": "a change of a watched file could not be acted on",
-    "watch.folder_unavailable": "a folder is not there (debug) or cannot be watched; it is looked at from time to time instead",
+    "watch.folder_unavailable": "a folder is missing (debug) or cannot be watched; it is looked at from time to time",
     "watch.unavailable": "the kernel gives no watches; files are looked at from time to time instead",
 }
 

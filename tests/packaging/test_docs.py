@@ -25,6 +25,7 @@ from relay.core.codes import REGISTRY
 from relay.core.errors import ApplianceError
 from relay.core.policy_values import Allowed
 from relay.core.record import Failure, HttpCall, Record, Reply, TypedCall
+from relay.sandbox import control
 from relay.servicenow.payload import PayloadCodec
 
 ROOT = Path(__file__).parents[2]
@@ -148,7 +149,7 @@ def test_exit_codes_are_all_told() -> None:
     """The page on operating lists exactly the exit codes that the commands use."""
     section = TEXTS["docs/operating.md"].partition("## Exit codes")[2].partition("\n## ")[0]
     names = ("DONE", "FAILED", "USAGE", "WARNINGS", "UNAVAILABLE", "INTERNAL", "DISK", "TRY_AGAIN", "PERMISSION")
-    wanted = {getattr(output, name) for name in (*names, "CONFIGURATION", "INTERRUPTED")}
+    wanted = {getattr(output, name) for name in (*names, "CONFIGURATION", "INTERRUPTED", "READER_GONE")}
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", section, re.MULTILINE)} == wanted
 
 
@@ -244,6 +245,23 @@ def test_payloads_that_are_shown_pass(tmp_path: Path) -> None:
         assert ("skip_sensor", "true") in request.parameters, page
         seen.append(decision.request.operation)
     assert {"health", "report-access-session", "session-attributes-set"} <= set(seen)
+
+
+def test_the_first_question_passes_with_the_first_configuration(tmp_path: Path) -> None:
+    """What the page on installing asks first is allowed by the configuration that it shows."""
+    policy = policy_of(load(configured(tmp_path), {}).settings)
+    ((_, asked),) = [(page, each) for page, each in payloads() if page == "docs/install.md"]
+    work = PayloadCodec().read(asked).work
+    assert isinstance(work, TypedCall)
+    assert isinstance(policy.decide(work), Allowed)
+
+
+def test_the_actions_of_the_sandbox_are_all_told() -> None:
+    """The developer's page lists what the sandbox's control endpoint takes, and nothing else."""
+    table = TEXTS["docs/servicenow.md"].partition("<!-- sandbox: actions -->")[2].partition("\n\n**")[0]
+    told = re.findall(r"`(\w+)`", "".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| `")))
+    known = re.findall(r"^\| (\w+) \|", control.__doc__ or "", re.MULTILINE)
+    assert sorted(told) == sorted(known)
 
 
 def test_answers_that_are_shown_are_what_is_written() -> None:

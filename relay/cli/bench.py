@@ -134,7 +134,7 @@ async def _throughput(jobs: int, latency: float, seconds: float, *, raised: bool
         round(speed, 1),
         round(requests / jobs, 3),
         round(plain.speed, 1),
-        round(speed / plain.speed, 1),
+        round(speed / plain.speed, 3),
         round(resident / MIB, 1),
     )
 
@@ -249,7 +249,7 @@ def _print(throughput: Sequence[Throughput], added: Sequence[Added], rest: Rest)
                 f"{row.jobs_per_second}",
                 f"{row.requests_per_job}",
                 f"{row.plain_jobs_per_second}",
-                f"{row.ratio}",
+                f"{row.ratio:.3g}",
                 f"{row.resident_mib}",
             )
             for row in throughput

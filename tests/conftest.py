@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 from support.tls import Authority, Certificate
 
@@ -13,6 +14,12 @@ settings.register_profile(
 )
 settings.register_profile("thorough", settings.get_profile("relay"), max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "relay"))
+
+
+@pytest.fixture(autouse=True)
+def _logging() -> None:
+    """Each test begins with the library's own log settings, whatever one before it configured."""
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

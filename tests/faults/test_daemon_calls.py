@@ -25,7 +25,7 @@ MIX = [*WORK, "attributes", "refused", "heartbeat", "token", "typed report", "se
 KILLED = -9
 LOST_WRITE = 74
 WAL, AUDIT = "store.db-wal", "audit/000001.jsonl"
-MOST = 40
+MOST = 24
 
 
 def traced(made: World, inject: str, path: str) -> Life:
@@ -84,21 +84,21 @@ async def test_a_failed_sync_ends_the_daemon(tmp_path: Path, path: str, number: 
 
 @pytest.mark.parametrize("keeps", [True, False])
 async def test_kills_at_random_moments_under_load(tmp_path: Path, keeps: bool) -> None:
-    """Killed four times while 150 records are worked on, the daemon answers each once and repeats no unsafe call."""
+    """Killed four times while 300 records are worked on, the daemon answers each once and repeats no unsafe call."""
     moments = random.Random(20260131 + keeps)
     async with world(tmp_path, start=False, drop_in=FAST) as made:
         made.box.servicenow.knobs.keep_sys_id = keeps
-        made.put(150, MIX)
+        made.put(300, MIX)
         for _ in range(4):
             life = impatient(made)
             await life.start()
             await eventually((made.state / "control.sock").exists)
-            await asyncio.sleep(moments.uniform(0.2, 1.6))
+            await asyncio.sleep(moments.uniform(0.2, 1.2))
             assert await life.kill() == KILLED
             (made.state / "control.sock").unlink(missing_ok=True)
         assert not at_rest(made)
         await impatient(made).start()
-        assert (await rest(made)).jobs == 150
+        assert (await rest(made)).jobs == 300
 
 
 @pytest.mark.parametrize("left", [RESERVE // 2, 0])

@@ -228,10 +228,11 @@ async def test_a_processing_row_that_nobody_knows_is_taken_over(world: World) ->
     unsafe = await orphan(world, 2, payload="unsafe default")
     done = await orphan(world, 3)
     world.queue.output(9, queue="input", response_to=done, sys_created_by="svc.relay")
+    world.queue.faults["close"].append("refused")
     life = world.life()
     await life.run(590)
     assert world.store.jobs == {}
-    world.queue.faults["close"].append("refused")
+    assert world.queue.rows[done]["state"] == "processed"
     await life.run(1300)
     assert world.queue.answer_text(safe).startswith("200")
     assert "BSR-3010" in world.queue.answer_text(unsafe)

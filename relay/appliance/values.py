@@ -11,7 +11,6 @@ a list element is one always, so that one session and two have the same shape. A
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from typing import Any, Final
@@ -20,10 +19,9 @@ from lxml import etree
 
 from relay.core.errors import ApplianceError
 from relay.core.record import Reply
+from relay.host.xml import XmlError, XmlSource, read_xml
 
-DEEPEST: Final = 64  # reports nest some ten elements
 MOST_ELEMENTS: Final = 500_000  # an answer of 5 MiB cannot sensibly hold more
-MOST_ATTRIBUTES: Final = 64  # of one element; reading them takes time in their number squared
 LISTS: Final = frozenset(
     {
         "command_shell_recordings",
@@ -77,40 +75,14 @@ def _parse(body: bytes) -> etree._Element:
     Reports hold what was typed in a session, control characters among it.
     """
     try:
-        return _build(body)
-    except etree.XMLSyntaxError:
-        mended = _REFERENCE.sub(b"", _FORBIDDEN.sub(b"", body))
+        return read_xml(body, XmlSource(MOST_ELEMENTS))
+    except XmlError as error:
+        if not error.malformed:
+            raise ApplianceError(3009, f"XML: {error}") from None
     try:
-        return _build(mended)
-    except etree.XMLSyntaxError as error:
-        line, column = error.position
-        raise ApplianceError(3009, f"XML not well-formed at line {line}, column {column}") from None
-
-
-def _build(body: bytes) -> etree._Element:
-    reader = etree.iterparse(
-        io.BytesIO(body),
-        events=("start", "end"),
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        huge_tree=False,
-        remove_comments=True,
-        remove_pis=True,
-    )
-    depth = count = 0
-    for event, element in reader:
-        if event == "end":
-            depth -= 1
-            continue
-        if count == 0 and element.getroottree().docinfo.internalDTD is not None:
-            raise ApplianceError(3009, "XML with a document type")
-        depth += 1
-        count += 1
-        if depth > DEEPEST or count > MOST_ELEMENTS or len(element.attrib) > MOST_ATTRIBUTES:
-            raise ApplianceError(3009, "XML nested too deep, or with too many elements or attributes")
-    root: etree._Element = reader.root
-    return root
+        return read_xml(_REFERENCE.sub(b"", _FORBIDDEN.sub(b"", body)), XmlSource(MOST_ELEMENTS))
+    except XmlError as error:
+        raise ApplianceError(3009, f"XML: {error}") from None
 
 
 def _name(element: etree._Element) -> str:

@@ -18,6 +18,7 @@ from relay.core.errors import WorkError
 from relay.core.exchange import Request
 from relay.core.jobs import Json
 from relay.core.record import Heartbeat, HttpCall, Outcome, Record, SystemCommand, TypedCall, Work
+from relay.host.xml import XmlError
 from relay.servicenow import answer_writer, json_reader, leave_out, xml_reader
 from relay.servicenow.payload_shapes import (
     MAX_PARAMETERS,
@@ -59,7 +60,7 @@ class PayloadCodec:
         _refuse_repeated(given, shape)
         try:
             return Request(_work(shape, record, root, dict(given)), _to_echo(given))
-        except (xml_reader.XmlError, json_reader.JsonError) as error:
+        except (XmlError, json_reader.JsonError) as error:
             raise WorkError(4006, str(error)) from None
 
     def write(self, record: Record, parameters: Sequence[tuple[str, str]], outcome: Outcome, milliseconds: int) -> str:
@@ -94,7 +95,7 @@ def _root(payload: str, *, soap: bool) -> etree._Element:
             if soap
             else xml_reader.parse(payload)
         )
-    except xml_reader.XmlError as error:
+    except XmlError as error:
         raise WorkError(number, str(error)) from None
     if root.tag != "parameters":
         raise WorkError(number, "its root is not <parameters>")
@@ -284,5 +285,5 @@ def _shown(name: str, value: str, content_type: str) -> str | None:
 def _fields_or_none(document: str) -> Pairs | None:
     try:
         return _fields(document)
-    except xml_reader.XmlError:
+    except XmlError:
         return None

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.appliance.values import DEEPEST, MOST_ATTRIBUTES, JsonShaper
+from relay.appliance.values import JsonShaper
 from relay.core.errors import ApplianceError
 from relay.core.record import Reply
+from relay.host.xml import DEEPEST, MOST_ATTRIBUTES
 
 XML = (("Content-Type", "text/xml; charset=UTF-8"), ("Content-Length", "10"), ("X-Other", "kept"))
 

@@ -119,12 +119,12 @@ def test_library_lines_pass_the_same_steps(sink: Sink) -> None:
     sink.redactor.add(Secret(PASSWORD))
     sink.start()
     with structlog.contextvars.bound_contextvars(job="j1"):
-        logging.getLogger("some.library").warning("cannot use %s\n", PASSWORD)
+        logging.getLogger("some.package").warning("cannot use %s\n", PASSWORD)
     assert sink.line() == {
         "time": "2023-11-14T22:13:20.123Z",
         "level": "warning",
         "event": "library.message",
-        "logger": "some.library",
+        "logger": "some.package",
         "job": "j1",
         "message": "cannot use ********\\n",
     }
@@ -133,18 +133,18 @@ def test_library_lines_pass_the_same_steps(sink: Sink) -> None:
 def test_levels(sink: Sink) -> None:
     """Our lines follow the level at once when it changes; libraries stay at warning, and at info when ours is debug."""
     logs = sink.start()
-    library = logging.getLogger("some.library")
+    package = logging.getLogger("some.package")
     log.debug("quiet")
-    library.info("quiet")
+    package.info("quiet")
     logs.set_level("debug")
     log.debug("a")
-    library.info("b")
-    library.debug("quiet")
+    package.info("b")
+    package.debug("quiet")
     logging.getLogger("httpcore.http11").debug("quiet: it would show cookies")
     logging.getLogger("httpx").info("quiet: it would show queries")
     logs.set_level("error")
     log.warning("quiet")
-    library.warning("quiet")
+    package.warning("quiet")
     log.critical("c")
     library.log(5, "quiet")
     assert [(line["event"], line["level"]) for line in sink.lines()] == [

@@ -146,7 +146,7 @@ def test_levels(sink: Sink) -> None:
     log.warning("quiet")
     package.warning("quiet")
     log.critical("c")
-    library.log(5, "quiet")
+    package.log(5, "quiet")
     assert [(line["event"], line["level"]) for line in sink.lines()] == [
         ("a", "debug"),
         ("library.message", "info"),

@@ -79,10 +79,6 @@ class AuditLog:
             raise InternalError(9001, str(error)) from error
         await self._thread.ask(fit)
 
-    def forget(self, jobs: Iterable[str]) -> None:
-        """These jobs are finished: what is remembered of them, so as not to write it twice, may go."""
-        self._memory.forget(key_of({"job": job, "event": "", "attempt": 0})[0] for job in jobs)
-
     def _serve(self, asked: Sequence[Sequence[Entry]]) -> list[Exception | None]:
         """Write what the log does not hold yet."""
         waiting: dict[Key, Entry] = {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterable
 
 MOST_JOBS = 20_000
 """Jobs remembered, the latest written to. A step is repeated after a crash, so what it repeats is near the log's end;
@@ -38,12 +37,6 @@ class Memory:
             self._jobs[job] = self._jobs.pop(job, b"") + step
             if len(self._jobs) > self._most:
                 del self._jobs[next(iter(self._jobs))]
-
-    def forget(self, jobs: Iterable[bytes]) -> None:
-        """Drop what is remembered of jobs that will not be written about again."""
-        with self._lock:
-            for job in jobs:
-                self._jobs.pop(_hashes((job, b""))[0], None)
 
 
 def _hashes(key: tuple[bytes, bytes]) -> tuple[bytes, bytes]:

@@ -7,6 +7,7 @@ the key decides what it means, and the error can say in an administrator's words
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal, NoReturn
@@ -37,7 +38,7 @@ def bad(number: int, text: str) -> NoReturn:
     raise PydanticCustomError("relay", "{text}", {"number": number, "text": text})  # its type
 
 
-class Leaf:
+class Leaf(ABC):
     """One kind of single value.
 
     Attributes:
@@ -51,6 +52,7 @@ class Leaf:
     example: Json = ""
     like: str = ""
 
+    @abstractmethod
     def parse(self, value: Any) -> Any:  # noqa: ANN401  # whatever the YAML holds comes in, each kind gives its own
         """The value that settings hold.
 
@@ -58,7 +60,6 @@ class Leaf:
             PydanticCustomError: with `number` and `text`, see `bad`.
 
         """
-        raise NotImplementedError
 
     def schema(self) -> dict[str, Json]:
         """The value as it is written, described in JSON Schema (draft-07)."""

@@ -50,10 +50,15 @@ class NewInput:
 
 @dataclass(frozen=True, slots=True)
 class Inserted:
-    """ServiceNow has the input. `kept`: under the sys_id that we wished for."""
+    """ServiceNow has the input.
+
+    `kept`: under the sys_id that we wished for. `created_by`: the user whom the answer to our own insert names; "" when
+    it names none.
+    """
 
     sys_id: str
     kept: bool
+    created_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,7 @@ class Tombstone:
     closed: float
 
 
-def changed(job: Job, state: str, now: float, **fields: Json) -> Job:
-    """The job in its next version. `fields` are attributes of `Job`; `not_before` becomes 0 unless it is given."""
-    fields.setdefault("not_before", 0.0)
-    return replace(job, state=state, version=job.version + 1, updated=now, **fields)
+def changed(job: Job, state: str, now: float, *, wait: float = 0.0, **fields: Json) -> Job:
+    """The job in its next version, due after `wait` seconds. `fields` are other attributes of `Job`."""
+    not_before = now + wait if wait > 0 else 0.0
+    return replace(job, state=state, version=job.version + 1, updated=now, not_before=not_before, **fields)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 from relay.core.errors import ConfigError, WorkError
-from relay.core.jobs import Job, Json
+from relay.core.jobs import Job, Json, Tombstone
 from relay.core.queue import ANSWERED, CLAIMED, CLOSED, DEAD, INSERTED, QUEUE, SEEN
 from relay.core.record import Failure
 from relay.daemon.app import Running
@@ -93,8 +93,7 @@ class Admin:
         return {"lifted": lifted}
 
     async def _log(self, event: str, author: str, reason: str) -> None:
-        now = self._process.clock.wall()
-        line = {"event": event, "job": f"relay@{now:.6f}", "attempt": 0, "by": author, "reason": reason}
+        line = {"event": event, "job": "", "attempt": 0, "by": author, "reason": reason}
         await self._running().parts.audit.append([line])
 
     async def _reload(self, _: Arguments, __: str) -> Json:
@@ -124,6 +123,9 @@ class Admin:
         return job
 
     async def _show(self, arguments: Arguments, _: str) -> Json:
+        (stone,) = await self._running().parts.store.tombstones([_text(arguments, "id", 64)])
+        if stone is not None:
+            return {"jobs": [_remembered(stone)]}
         return {"jobs": [_shown(await self._job(arguments))]}
 
     async def _retry(self, arguments: Arguments, author: str) -> Json:
@@ -160,6 +162,12 @@ def _text(arguments: Arguments, name: str, longest: int) -> str:
     if not isinstance(value, str) or not value.strip() or len(value) > longest:
         raise ConfigError(1022, f"'{name}' must be text of 1 to {longest} characters")
     return value
+
+
+def _remembered(stone: Tombstone) -> dict[str, Json]:
+    """What is left of a finished job after its retention."""
+    data = {"outcome": stone.outcome, "digest": stone.digest}
+    return {"id": stone.id, "kind": stone.kind, "state": "SWEPT", "updated": moment(stone.closed), "data": data}
 
 
 def _shown(job: Job) -> dict[str, Json]:

@@ -149,7 +149,7 @@ class App:
             await _check_agent(store, self.plan.limits.agent)
             holds = Holds(store, process.clock)
             await holds.load()
-            await audit.append([_line("start", process.clock.wall())])
+            await audit.append([_line("start")])
             stack.push_async_callback(opening.pop_all().aclose)
         return Opened(store, audit, key, holds)
 
@@ -191,7 +191,7 @@ class App:
         self.running = Running(parts, runner, poll)
         await self._run_loops(self.running)
         with contextlib.suppress(StorageError):
-            await audit.append([_line("stop", process.clock.wall())])
+            await audit.append([_line("stop")])
 
     def _room(self) -> bool:
         """Whether the disk has room for more work; says so when it has not."""
@@ -287,6 +287,6 @@ async def _check_agent(store: SqliteStore, agent: str) -> None:
         await store.set_fact(AGENT, agent)
 
 
-def _line(event: str, now: float) -> dict[str, Json]:
-    """An audit line about the relay itself. The moment stands in for a job, so that no two are taken for one."""
-    return {"event": event, "job": f"relay@{now:.6f}", "attempt": 0}
+def _line(event: str) -> dict[str, Json]:
+    """An audit line about the relay itself: of no job, and so never taken for a repetition."""
+    return {"event": event, "job": "", "attempt": 0}

@@ -71,7 +71,7 @@ class WatchedContext(ssl.SSLContext):
         """Refused with pins, since a plain socket's handshake would not check them."""
         if self.pins:
             msg = "pins are checked on asyncio connections only"
-            raise NotImplementedError(msg)
+            raise ssl.SSLError(msg)
         return super().wrap_socket(*args, **kwargs)
 
 

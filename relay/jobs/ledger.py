@@ -26,7 +26,10 @@ class Move:
     """An event for a job, with the attributes and bodies that go with it.
 
     `fields` are attributes of `Job` other than state and version; `data` is merged into the job's data, where a value
-    of None removes the name; `bodies` as in `Change`.
+    of None removes the name; `bodies` as in `Change`. The job is not due again for `wait` seconds.
+
+    Why a wait and not a time: the clock may be set between the decision and its storage, and then a time read before
+    would be hours away.
     """
 
     job: Job
@@ -34,6 +37,7 @@ class Move:
     data: Mapping[str, Json] = field(default_factory=dict)
     bodies: Mapping[str, bytes | None] = field(default_factory=dict)
     fields: Mapping[str, Json] = field(default_factory=dict)
+    wait: float = 0.0
 
 
 class Ledger:
@@ -109,7 +113,8 @@ class Ledger:
     def _change(self, move: Move, now: float) -> Change:
         state = self._tables[move.job.kind].advance(move.job.state, move.event)
         data = {name: value for name, value in {**move.job.data, **move.data}.items() if value is not None}
-        return Change(move.job, changed(move.job, state, now, data=data, **move.fields), move.bodies)
+        after = changed(move.job, state, now, wait=move.wait, data=data, **move.fields)
+        return Change(move.job, after, move.bodies)
 
     def _report(self, move: Move, change: Change, *, stored: bool) -> None:
         event = move.event.replace(" ", "_").replace(",", "")

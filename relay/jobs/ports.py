@@ -73,6 +73,10 @@ class Store(Protocol):
         """
         ...
 
+    async def forget_bodies(self, kind: str, states: Sequence[str], before: float, limit: int) -> int:
+        """Delete the bodies of jobs last changed before `before`, of at most `limit` jobs; returns of how many."""
+        ...
+
     async def tombstones(self, ids: Sequence[str]) -> list[Tombstone | None]:
         """The tombstones of these ids, in order."""
         ...

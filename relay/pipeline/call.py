@@ -147,8 +147,7 @@ class Caller:
         await self._store(call, event, Failure(error.text), data)
 
     async def _put_off(self, call: Call, seconds: float) -> None:
-        fields = {"not_before": self._parts.clock.wall() + seconds}
-        await self._parts.ledger.step(Move(call.job, "put off", fields=fields))
+        await self._parts.ledger.step(Move(call.job, "put off", wait=seconds))
 
     # -- the call ----------------------------------------------------------------------------------------------------
 
@@ -263,8 +262,8 @@ class Caller:
             answer = error if safe else ApplianceError(verdict.code, error.text)
             await self._store(call, verdict.event, Failure(answer.text), {"code": answer.number})
         else:
-            fields = {"not_before": self._parts.clock.wall() + self._parts.jitter()}
-            await self._parts.ledger.step(Move(call.job, verdict.event, data={"unknown": times}, fields=fields))
+            wait = self._parts.jitter()
+            await self._parts.ledger.step(Move(call.job, verdict.event, data={"unknown": times}, wait=wait))
 
     async def _not_executed(self, call: Call, error: ApplianceError, *, began: bool) -> None:
         """The call was surely not executed: repeat it for a while, then answer."""
@@ -285,9 +284,8 @@ class Caller:
             await self._store(call, "responded" if began else "given up", outcome, {**known, "decision": "allow"})
             return
         event = "not executed" if began else "put off"
-        fields = {"not_before": now + verdict.seconds}
         tried = {} if is_own_pace(error) else {"tries": tries, "trying_since": since}
-        await parts.ledger.step(Move(call.job, event, data=tried, fields=fields))
+        await parts.ledger.step(Move(call.job, event, data=tried, wait=verdict.seconds))
 
     def _note(self, appliance: str, error: ApplianceError) -> None:
         """Let other calls to this appliance wait a moment instead of each finding out by itself."""

@@ -19,7 +19,7 @@ from relay.core.record import Record
 from relay.core.retry import Backoff
 from relay.jobs.ledger import Move
 from relay.pipeline.judge import judge
-from relay.pipeline.parts import USER, Parts
+from relay.pipeline.parts import Parts
 from relay.pipeline.rows import ROW, facts, row_bytes, rows, same_work
 from relay.pipeline.verify import guard_against, look
 
@@ -69,7 +69,6 @@ class Claim:
     async def _claim(self, jobs: Sequence[Job], *, payload: bool) -> None:
         parts = self._parts
         results = await parts.queue.claim([job.id for job in jobs], payload=payload)
-        await self._learn(results)
         await guard_against(parts, [one.record for one in results if isinstance(one, Claimed)])
         stored = await rows(parts.store, jobs)
         claims = [Attempt(*each) for each in zip(jobs, stored, results, strict=True)]
@@ -107,13 +106,6 @@ class Claim:
                 moves.append(Move(job, "taken"))
         await self._parts.ledger.apply(moves)
         return again
-
-    async def _learn(self, results: Sequence[Claimed | Taken | ServiceNowError]) -> None:
-        """Learn by whose name our own changes are known, where the configuration does not say it."""
-        users = [result.record["sys_updated_by"] for result in results if isinstance(result, Claimed)]
-        if users and users[0] and not self._parts.learned.user:
-            await self._parts.store.set_fact(USER, users[0])
-            self._parts.learned.user = users[0]
 
     def _by_us(self, record: Record) -> bool:
         """Whether we may have claimed the row: setting `processing` what is so already leaves the first one's name."""
@@ -162,5 +154,5 @@ class Claim:
             job,
             "claim unknown" if error.maybe_sent else "put off",
             data={"tries": tries, "claim_unknown": error.maybe_sent or job.data.get("claim_unknown")},
-            fields={"not_before": parts.clock.wall() + wait},
+            wait=wait,
         )

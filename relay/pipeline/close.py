@@ -58,8 +58,7 @@ class Close:
         tries = job.data.get("tries", 0) + 1
         wait = TROUBLE.delay(tries, self._parts.jitter(), error.after)
         log.warning("close.failed", job=job.id, code=error.code, error=error.text)
-        fields = {"not_before": self._parts.clock.wall() + wait}
-        return Move(job, "put off", data={"tries": tries}, fields=fields)
+        return Move(job, "put off", data={"tries": tries}, wait=wait)
 
 
 def _outcome(job: Job) -> str:
@@ -69,7 +68,7 @@ def _outcome(job: Job) -> str:
 
 
 class Sweep:
-    """The loop that turns finished jobs into tombstones after their retention, and forgets tombstones after theirs.
+    """The loop that ends what time ends: kept bodies go, finished jobs become tombstones, tombstones are forgotten.
 
     It waits while this machine's clock is not to be trusted: a jump would make everything look old.
     """
@@ -104,6 +103,9 @@ class Sweep:
         now = parts.clock.wall()
         if not self._clock_is_sound(now):
             return 0
+        keep = parts.limits.keep_bodies
+        while keep and await parts.store.forget_bodies(KIND, [CLOSED], now - keep, AT_ONCE) == AT_ONCE:
+            pass
         retention = parts.limits.retention
         swept = 0
         while True:

@@ -75,8 +75,7 @@ class Forward:
             if not error.retryable or waiting_for > parts.limits.expire_safe:
                 await self._refuse(job, record, (), WorkError(4006, error.text))
                 return
-            not_before = parts.clock.wall() + min(error.after or FETCH_AGAIN, LONGEST)
-            await parts.ledger.step(Move(job, "put off", fields={"not_before": not_before}))
+            await parts.ledger.step(Move(job, "put off", wait=min(error.after or FETCH_AGAIN, LONGEST)))
             return
         whole = Record({**record.fields, "payload": payload})
         if payload.strip() == ATTACHED:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relay.core.errors import WorkError
@@ -52,8 +51,3 @@ async def _command(parts: Parts, record: Record, command: str) -> LocalAnswer:
 
 def _state(parts: Parts) -> tuple[tuple[str, str], ...]:
     return (("mid_operational_state", "Up" if parts.holds.work else "Paused"),)
-
-
-def holds_text(parts: Parts) -> Sequence[str]:
-    """The holds in force, a line each."""
-    return [f"{kind}: {hold.reason} ({hold.author})" for kind, hold in parts.holds.all().items()]

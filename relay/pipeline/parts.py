@@ -45,7 +45,7 @@ class Learned:
     Attributes:
         kept: the instance keeps the sys_id that an insert wishes for; None until the first answer. Durable.
         sight: this account has read back an input of its own, so that "absent" means something.
-        user: the ServiceNow user whose name our own changes carry; "" until the first claim. Durable.
+        user: the ServiceNow user whose name our own changes carry; "" until the first insert. Durable.
         delivered: an output whose answer was confirmed lately; looking for it gives sight. Durable.
 
     """

@@ -14,7 +14,7 @@ from relay.core.queue import PART_TRIES, after_insert, verify_after
 from relay.core.record import Failure, Record
 from relay.core.retry import Backoff
 from relay.jobs.ledger import Move
-from relay.pipeline.parts import KEPT, Parts
+from relay.pipeline.parts import KEPT, USER, Parts
 from relay.pipeline.render import render
 from relay.pipeline.rows import ANSWER, LARGE, NOT_UNDER_WAY, answer_sys_id, rows
 
@@ -67,8 +67,8 @@ class Push:
         doubtful = [job for job in jobs if job.data.get("inserting")]
         if doubtful:
             log.warning("push.unfinished", jobs=[job.id for job in doubtful])
-            fields = {"not_before": self._parts.clock.wall() + self._parts.limits.settle}
-            await self._parts.ledger.apply([Move(job, "insert unknown", fields=fields) for job in doubtful])
+            settle = self._parts.limits.settle
+            await self._parts.ledger.apply([Move(job, "insert unknown", wait=settle) for job in doubtful])
         return [job for job in jobs if job not in doubtful]
 
     async def _answers(self, jobs: Sequence[Job]) -> list[Answer]:
@@ -100,16 +100,22 @@ class Push:
         await self._parts.ledger.apply(moves)
 
     async def _learn(self, results: Sequence[Inserted | ServiceNowError]) -> None:
-        """Remember whether the instance keeps the sys_ids that we wish for; one that does not is believed for good."""
-        told = [result.kept for result in results if isinstance(result, Inserted)]
-        learned = self._parts.learned
-        if not told or learned.kept is False:
-            return
-        kept = all(told)
-        if kept != learned.kept:
-            await self._parts.store.set_fact(KEPT, kept)
+        """Remember what the answers to our inserts tell of the instance and of us.
+
+        An instance that does not keep the sys_ids that we wish for is believed for good. Who made a row that we
+        inserted is who we are, where the configuration does not say it; a claimed row's last writer could be anybody.
+        """
+        told = [result for result in results if isinstance(result, Inserted)]
+        learned, store = self._parts.learned, self._parts.store
+        kept = all(result.kept for result in told)
+        if told and learned.kept is not False and kept != learned.kept:
+            await store.set_fact(KEPT, kept)
             learned.kept = kept
             log.info("push.learned", keeps_sys_id=kept)
+        user = next((result.created_by for result in told if result.created_by), "")
+        if user and not learned.user:
+            await store.set_fact(USER, user)
+            learned.user = user
 
     async def _insert_large(self, answer: Answer) -> None:
         """Insert, upload, make it an answer; a part that was done before a crash is not done twice.
@@ -179,7 +185,7 @@ class Push:
         self._parts.conditions.fail("push", error)
 
     def _later(self, job: Job, event: str, data: Mapping[str, Json], wait: float) -> Move:
-        return Move(job, event, data=data, fields={"not_before": self._parts.clock.wall() + wait})
+        return Move(job, event, data=data, wait=wait)
 
     async def _unless_there(self, job: Job, event: str) -> str:
         """The event of a refused insert: it may be refused because the answer is there already."""

@@ -118,7 +118,7 @@ class Recover:
         store, ledger = self._parts.store, self._parts.ledger
         calls = await store.select(KIND, [FORWARDING], ALL)
         inserts = [job for job in await store.select(KIND, [ANSWERED], ALL) if job.data.get("inserting")]
-        not_before = self._parts.clock.wall() + self._parts.limits.settle
+        settle = self._parts.limits.settle
         moves = [Move(job, "found at start") for job in calls]
         # How much of their wait is over, only the clock knew that may have been set meanwhile.
         kept = self._parts.learned.kept
@@ -127,8 +127,8 @@ class Recover:
             for job in await store.select(KIND, [VERIFYING], ALL)
             if not job.data.get("looks") and (not kept or job.data.get("finishing"))
         ]
-        moves += [Move(job, "put off", fields={"not_before": not_before}) for job in waiting]
-        moves += [Move(job, "insert unknown", fields={"not_before": not_before}) for job in inserts]
+        moves += [Move(job, "put off", wait=settle) for job in waiting]
+        moves += [Move(job, "insert unknown", wait=settle) for job in inserts]
         for chunk in _chunks(moves):
             await ledger.apply(chunk)
         if moves:
@@ -195,7 +195,7 @@ class Recover:
         old = [record for record in strange if record in aged or record.sys_id in answers]
         for record in old:
             log.warning("recover.orphan", job=record.sys_id, answered=record.sys_id in answers)
-        await guard_against(parts, old)
+        await guard_against(parts, [record for record in old if record.sys_id not in answers])
         done += [record.sys_id for record in old if record.sys_id in answers]
         for result in await parts.queue.close(done) if done else ():
             if isinstance(result, RelayError):

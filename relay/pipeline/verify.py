@@ -74,7 +74,6 @@ class Verify:
     async def __call__(self, jobs: Sequence[Job]) -> None:
         """Ask for the answers of these jobs."""
         parts = self._parts
-        now = parts.clock.wall()
         # Without sight, look as well for an answer that must be there: finding it is what gives sight.
         sure = [parts.learned.delivered] if parts.learned.delivered and not parts.learned.sight else []
         try:
@@ -85,11 +84,11 @@ class Verify:
             for job in jobs:
                 tries = job.data.get("tries", 0) + 1
                 wait = TROUBLE.delay(tries, parts.jitter(), error.after)
-                moves.append(Move(job, "put off", data={"tries": tries}, fields={"not_before": now + wait}))
+                moves.append(Move(job, "put off", data={"tries": tries}, wait=wait))
             log.warning("verify.failed", code=error.code, error=error.text)
             await parts.ledger.apply(moves)
             return
-        await parts.ledger.apply([self._move(job, found.get(job.id), now, sees_output=sees_output) for job in jobs])
+        await parts.ledger.apply([self._move(job, found.get(job.id), sees_output=sees_output) for job in jobs])
 
     async def _sees(self, jobs: Sequence[Job]) -> bool:
         """Whether the table shows this account the outputs themselves.
@@ -98,7 +97,7 @@ class Verify:
         """
         return bool(await self._parts.queue.read([jobs[0].id]))
 
-    def _move(self, job: Job, answer: FoundInput | None, now: float, *, sees_output: bool) -> Move:
+    def _move(self, job: Job, answer: FoundInput | None, *, sees_output: bool) -> Move:
         learned = self._parts.learned
         looks = job.data.get("looks", 0) + 1
         event = after_look(
@@ -112,7 +111,7 @@ class Verify:
             return Move(job, event, data={"input": answer.sys_id, "looks": None, "tries": None, **NOT_UNDER_WAY})
         if event == "absent":
             return Move(job, event, data={"looks": None, **NOT_UNDER_WAY})
-        return Move(job, event, data={"looks": looks}, fields={"not_before": now + LOOK_AGAIN})
+        return Move(job, event, data={"looks": looks}, wait=LOOK_AGAIN)
 
 
 class Abandoned:

@@ -127,7 +127,7 @@ class Push:
         return found
 
     def _insert(self, answer: NewInput) -> Call:
-        return insert_row(rows.TABLE, self._values(answer), rows.STATE_FIELDS)
+        return insert_row(rows.TABLE, self._values(answer), rows.FOUND_FIELDS)
 
     def _values(self, answer: NewInput) -> dict[str, str]:
         return {

@@ -80,7 +80,7 @@ def inserted(agent: str, wished: NewInput, part: Part) -> Inserted | ServiceNowE
         return ServiceNowError(2011, "an insert's answer without a sys_id", maybe_sent=True)
     if row.get("response_to") != wished.output_sys_id or row.get("agent") != agent:
         return ServiceNowError(2015, "ecc_queue.response_to or agent was not stored as written")
-    return Inserted(row["sys_id"], kept=row["sys_id"] == wished.sys_id)
+    return Inserted(row["sys_id"], kept=row["sys_id"] == wished.sys_id, created_by=row.get("sys_created_by", ""))
 
 
 def is_answer(agent: str, wished: NewInput, row: Row | None) -> bool:

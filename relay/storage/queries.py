@@ -22,6 +22,10 @@ _SELECT = """
     WHERE (:kind IS NULL OR kind = :kind) AND (:states IS NULL OR state IN (SELECT value FROM json_each(:states)))
     ORDER BY created, row LIMIT :limit"""
 _DONE = "SELECT row FROM jobs WHERE kind = ? AND state = ? AND updated < ? ORDER BY updated LIMIT ?"
+_LADEN = """
+    SELECT row FROM jobs
+    WHERE kind = ? AND state = ? AND updated < ? AND EXISTS (SELECT 1 FROM bodies WHERE bodies.job = jobs.row)
+    ORDER BY updated LIMIT ?"""
 _BURY = "INSERT OR REPLACE INTO tombstones (id, kind, outcome, digest, closed, crc) VALUES (?, ?, ?, ?, ?, ?)"
 _DECAY = """
     DELETE FROM tombstones
@@ -159,6 +163,17 @@ def sweep(db: Connection, what: Sweeping) -> int:
         swept += len(rows)
     db.execute(_DECAY, (what.kind, what.tombstones_before, what.limit))
     return swept
+
+
+def forget_bodies(db: Connection, kind: str, states: Sequence[str], before: float, limit: int) -> int:
+    """Delete the bodies of jobs that have not changed for long."""
+    forgotten = 0
+    for state in states:
+        rows = db.execute(_LADEN, (kind, state, before, limit - forgotten)).fetchall()
+        for row in rows:
+            db.execute("DELETE FROM bodies WHERE job = ?", row)
+        forgotten += len(rows)
+    return forgotten
 
 
 def tombstone_of(job: Job) -> Tombstone:

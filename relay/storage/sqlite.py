@@ -151,6 +151,15 @@ class SqliteStore:
 
         return await self._ask(operation)
 
+    async def forget_bodies(self, kind: str, states: Sequence[str], before: float, limit: int) -> int:
+        """Delete the bodies of jobs last changed before `before`, of at most `limit` jobs; returns of how many."""
+
+        def operation(db: sqlite3.Connection) -> int:
+            self._writer.tidy_soon()
+            return queries.forget_bodies(db, kind, states, before, limit)
+
+        return await self._ask(operation)
+
     async def tombstones(self, ids: Sequence[str]) -> list[Tombstone | None]:
         """The tombstones of these ids, in order."""
         return await self._ask(partial(queries.tombstones, ids=ids))

@@ -66,16 +66,6 @@ async def test_an_entry_of_no_job_is_always_written(tmp_path: Path) -> None:
     assert len(read(tmp_path)) == 4
 
 
-async def test_a_forgotten_job_may_be_written_again(tmp_path: Path) -> None:
-    """`forget` frees the memory of finished jobs and of no others."""
-    log = await opened(tmp_path)
-    await log.append([entry("a"), entry("b")])
-    log.forget(["a", "zz"])
-    await log.append([entry("a"), entry("b")])
-    await log.close()
-    assert [line["job"] for line in read(tmp_path)] == ["a", "b", "a"]
-
-
 async def test_appends_at_once_share_a_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fifty appends of one turn cost one fsync."""
     log = await opened(tmp_path)

@@ -45,10 +45,11 @@ async def test_known_jobs_are_not_added_again(ledger: Ledger) -> None:
 
 
 async def test_a_move_changes_state_data_and_bodies_at_once(ledger: Ledger, store: MemoryStore) -> None:
-    """Data is merged, None removes a name, fields are set, not_before falls back to now."""
+    """Data is merged, None removes a name, fields are set, a wait counts from the change and ends with the next."""
     (job,) = await added(ledger, "one")
-    fields = {"lane": "other", "not_before": 9.0}
-    after = await ledger.step(Move(job, "claimed", data={"a": None, "c": 3}, bodies={"row": b"x"}, fields=fields))
+    data, fields = {"a": None, "c": 3}, {"lane": "other"}
+    after = await ledger.step(Move(job, "claimed", data=data, bodies={"row": b"x"}, fields=fields, wait=9.0))
+    assert after.not_before == after.updated + 9.0
     assert after == store.jobs["one"].job
     assert (after.state, after.version, after.data, after.lane) == ("CLAIMED", 2, {"b": 2, "c": 3}, "other")
     assert await store.bodies(["one"], "row") == [b"x"]

@@ -123,7 +123,7 @@ def test_a_jump_of_the_wall_clock_delays_and_hastens_nothing(jump: float) -> Non
         bench = Bench(clock)
         bench.start(bench.stage())
         (job,) = await bench.add("a", not_before=clock.wall() + 1000.0)
-        await bench.ledger.step(Move(job, "put off", fields={"not_before": clock.wall() + 30.0}))
+        await bench.ledger.step(Move(job, "put off", wait=30.0))
         await asyncio.sleep(10)
         clock.jump(jump)
         bench.runner.look_again()

@@ -39,7 +39,7 @@ def test_waits_end_in_time_after_a_jump_of_the_wall_clock(jump: float) -> None:
         bench = Bench(clock)
         for name, seconds in (("a", 10.0), ("b", 20.0)):
             (job,) = await bench.add(name, not_before=clock.wall() + 1000.0)
-            await bench.ledger.step(Move(job, "put off", fields={"not_before": clock.wall() + seconds}))
+            await bench.ledger.step(Move(job, "put off", wait=seconds))
         bench.start(bench.stage())
         await asyncio.sleep(5)
         clock.jump(jump)

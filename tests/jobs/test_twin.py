@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ async def take(store: Any, step: tuple[Any, ...], now: float) -> Any:  # noqa: P
             (job,) = await store.get([name])
             if job is None:
                 return None
-            after = changed(job, state, now, not_before=not_before)
+            after = replace(changed(job, state, now), not_before=not_before)
             done = await store.change([Change(job, after, {"b": b"2" if not_before else None})])
             return done, await store.change([Change(job, after)]) if stale else None
         case ("forget", name, stale):
@@ -56,7 +57,8 @@ async def take(store: Any, step: tuple[Any, ...], now: float) -> Any:  # noqa: P
             whole = await store.due("queue", ["SEEN", "CLAIMED"], lane, 100.0, 9)
             return numbers, {job.id for job in whole}, await store.next_due("queue", ["SEEN", "CLAIMED"], lane, 100.0)
         case ("sweep", before):
-            return await store.sweep("queue", ["CLOSED"], before, before - 50.0, 10)
+            forgotten = await store.forget_bodies("queue", ["CLOSED", "SEEN"], before - 20.0, 2)
+            return forgotten, await store.sweep("queue", ["CLOSED"], before, before - 50.0, 10)
         case ("fact", name, value):
             await store.set_fact(name, value)
             return await store.fact(name)

@@ -8,7 +8,6 @@ import pytest
 from support.pipeline import Life, World, in_world
 
 from relay.pipeline.forward import Forward
-from relay.pipeline.local import holds_text
 
 
 async def claimed(world: World, *ids: str) -> Life:
@@ -127,4 +126,3 @@ async def test_a_hold_that_comes_between_is_seen_before_the_call(world: World) -
     await forward(life, Forward(life.parts), one)
     assert world.state(one) == "CLAIMED"
     assert world.job(one).not_before == world.clock.wall() + 30.0
-    assert holds_text(life.parts) == ["local: r (root)"]

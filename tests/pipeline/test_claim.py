@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support.pipeline import Life, World, in_world, seen
-from support.sides import USER, sys_id
+from support.sides import sys_id
 
 from relay.pipeline.claim import Claim
 from relay.pipeline.rows import rows
@@ -110,17 +110,15 @@ async def test_a_row_that_another_poller_claimed_first_is_left_to_it(world: Worl
 
 
 @in_world()
-async def test_our_own_name_is_learned_from_the_first_claim(world: World) -> None:
-    """Where the configuration does not tell the user, the first claimed row does, for good."""
+async def test_a_claimed_row_does_not_say_who_we_are(world: World) -> None:
+    """Somebody who sets a row to `processing` before our claim is not taken for the relay's own user."""
     world.user = ""
     one = world.queue.output(1)
     life = world.life()
     await seen(life, [one])
+    world.queue.write(one, by="mallory", state="processing")
     await claim(life, one)
-    assert life.parts.learned.user == USER
-    again = world.life()
-    assert await again.recover.start()
-    assert again.parts.learned.user == USER
+    assert life.parts.learned.user == ""
 
 
 @in_world()

@@ -90,6 +90,25 @@ async def test_a_large_sweep_goes_in_pieces(world: World) -> None:
 
 
 @in_world()
+async def test_kept_bodies_go_when_their_time_is_over(world: World) -> None:
+    """With `keep_bodies` the bodies of a delivered job stay that long; the job itself stays for its retention."""
+    world.limit(keep_bodies=3600.0)
+    one = world.queue.output(1)
+    life = world.life()
+    await life.run(10)
+    assert world.store.jobs[one].bodies
+    sweep = Sweep(life.parts, life.beats)
+    await asyncio.sleep(3000)
+    await sweep.once()
+    assert world.store.jobs[one].bodies
+    await asyncio.sleep(700)
+    await sweep.once()
+    assert world.state(one) == "CLOSED"
+    assert not world.store.jobs[one].bodies
+    await life.stop()
+
+
+@in_world()
 async def test_nothing_is_swept_by_a_clock_that_cannot_be_trusted(world: World) -> None:
     """Without the instance's clock, away from it, or after a jump, sweeping waits and health says so."""
     life = world.life()

@@ -10,6 +10,21 @@ from relay.pipeline.verify import GUARD, forget_user
 
 
 @in_world()
+async def test_who_we_are_is_learned_from_our_own_insert(world: World) -> None:
+    """Where the configuration does not tell the user, who made our first answer does, over a restart too."""
+    world.user = ""
+    one = world.queue.output(1)
+    life = world.life()
+    await life.until(lambda: bool(world.queue.answers(one)))
+    await life.until(lambda: life.parts.learned.user == USER)
+    await life.crash()
+    again = world.life()
+    assert await again.recover.start()
+    assert again.parts.learned.user == USER
+    await again.stop()
+
+
+@in_world()
 async def test_another_account_is_learned_after_a_resume(world: World) -> None:
     """With another account all claims look like another poller's; what `resume` does makes them our own again."""
     world.user = ""

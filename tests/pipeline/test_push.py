@@ -31,8 +31,9 @@ async def push(life: Life, *numbers: int) -> None:
 
 
 def wait_of(world: World, number: int = 1) -> float:
-    """Seconds until a job is due."""
-    return round(world.job(sys_id(number)).not_before - world.clock.wall(), 3)
+    """Seconds until a job is due; 0 for one that never was put off."""
+    due = world.job(sys_id(number)).not_before
+    return round(due - world.clock.wall(), 3) if due else 0.0
 
 
 # -- small answers -----------------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ async def test_insert(queue: Any, fake: FakeInstance) -> None:
     """An answer is a ready input of our agent that names its output; a single one is a plain request."""
     output = fake.output()
     (result,) = await queue.insert([new(output, "<ü/>")])
-    assert result == Inserted(output[::-1], kept=True)
+    assert result == Inserted(output[::-1], kept=True, created_by="svc")
     row = fake.tables["ecc_queue"][output[::-1]]
     assert {name: row[name] for name in ("agent", "queue", "state", "response_to", "topic", "name", "source")} == {
         "agent": AGENT,
@@ -85,7 +85,7 @@ async def test_inserted_before(queue: Any, fake: FakeInstance) -> None:
     fake.add(sys_id=outputs[1][::-1], agent=AGENT, queue="input", state="ready", response_to="f" * 32)
     results = await queue.insert([new(output) for output in outputs])
     assert told(results) == ["Inserted", (2006, False), "Inserted"]
-    assert results[0] == Inserted(outputs[0][::-1], kept=True)
+    assert results[0] == Inserted(outputs[0][::-1], kept=True)  # found, not made: nobody says who we are
 
 
 async def test_inserted_before_unknown(queue: Any, fake: FakeInstance) -> None:

@@ -71,7 +71,7 @@ async def test_a_record_s_life(box: Sandbox, instance: Instance) -> None:
     assert {state(box, row) for row in rows} == {"processing"}
     assert len(await instance.queue.processing(100)) == 30
     inserted = await instance.queue.insert([answer_to(row) for row in rows])
-    assert inserted == [Inserted(row[::-1], kept=True) for row in rows]
+    assert inserted == [Inserted(row[::-1], kept=True, created_by="svc.relay") for row in rows]
     assert set(await instance.queue.find(rows)) == set(rows)
     assert await instance.queue.close(rows) == [Done()] * 30
     assert {state(box, row) for row in rows} == {"processed"}

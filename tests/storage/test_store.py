@@ -49,7 +49,7 @@ async def test_an_id_with_a_tombstone_is_not_stored(store: SqliteStore) -> None:
 async def test_a_change_is_compared_with_state_and_version(store: SqliteStore) -> None:
     """A change of a job that moved on meanwhile does nothing; others of the same call stand."""
     one, two = await added(store, "a", "b")
-    first = changed(one, "CLAIMED", NOW + 1, attempts=1, priority=0, lane="x", not_before=9.0, data={"k": 1})
+    first = changed(one, "CLAIMED", NOW + 1, attempts=1, priority=0, lane="x", wait=9.0, data={"k": 1})
     assert await store.change([Change(one, first)]) == [True]
     late = changed(one, "ANSWERED", NOW + 2)
     other = changed(two, "CLAIMED", NOW + 2)

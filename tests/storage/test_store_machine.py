@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,9 +93,12 @@ class StoreMachine(RuleBasedStateMachine):
         data=DATA,
         bodies=st.dictionaries(st.sampled_from("pq"), st.none() | st.binary(max_size=9), max_size=2),
     )
-    def change(self, jobs: list[Job], state: str, bodies: dict[str, bytes | None], **fields: Any) -> Any:
+    def change(
+        self, jobs: list[Job], state: str, bodies: dict[str, bytes | None], not_before: float, **fields: Any
+    ) -> Any:
         """Changes of what is still so are stored, stale ones are not, in the order given."""
-        changes = [Change(job, changed(job, state, self.now, **fields), bodies) for job in jobs]
+        afters = [replace(changed(job, now=self.now, **fields), not_before=not_before) for job in jobs]
+        changes = [Change(before, after, bodies) for before, after in zip(jobs, afters, strict=True)]
         expected = []
         for one in changes:
             same = self._is(one.before)

@@ -216,6 +216,13 @@ class MemoryStore:
             del self.stones[stone.id]
         return len(old)
 
+    async def forget_bodies(self, kind: str, states: Sequence[str], before: float, limit: int) -> int:
+        self._ask("forget_bodies")
+        old = [one for one in self._of(kind, states) if one.job.updated < before and one.bodies][:limit]
+        for one in old:
+            one.bodies.clear()
+        return len(old)
+
     async def tombstones(self, ids: Sequence[str]) -> list[Tombstone | None]:
         self._ask("tombstones")
         return [self.stones.get(one) for one in ids]

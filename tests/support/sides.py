@@ -243,7 +243,7 @@ class FakeQueue:
         if there is not None and there["response_to"] == answer.output_sys_id:
             return Inserted(answer.sys_id, kept=True)
         one = self._add_input(answer, "ready", answer.output_sys_id, answer.payload)
-        return Inserted(one, kept=one == answer.sys_id)
+        return Inserted(one, kept=one == answer.sys_id, created_by=USER)
 
     async def begin_large(self, answer: NewInput) -> str:
         fault = await self._begin("begin_large")

@@ -93,9 +93,7 @@ class StoreMachine(RuleBasedStateMachine):
         data=DATA,
         bodies=st.dictionaries(st.sampled_from("pq"), st.none() | st.binary(max_size=9), max_size=2),
     )
-    def change(
-        self, jobs: list[Job], state: str, bodies: dict[str, bytes | None], not_before: float, **fields: Any
-    ) -> Any:
+    def change(self, jobs: list[Job], bodies: dict[str, bytes | None], not_before: float, **fields: Any) -> Any:
         """Changes of what is still so are stored, stale ones are not, in the order given."""
         afters = [replace(changed(job, now=self.now, **fields), not_before=not_before) for job in jobs]
         changes = [Change(before, after, bodies) for before, after in zip(jobs, afters, strict=True)]

@@ -18,6 +18,7 @@ from relay.core.errors import ConfigError, RelayError, ServiceNowError, StorageE
 from relay.core.jobs import Json
 from relay.core.queue import CLOSED, QUEUE
 from relay.core.space import may_claim
+from relay.daemon.lock import IN_USE
 from relay.daemon.metrics import Measured
 from relay.daemon.plan import Plan
 from relay.daemon.process import Process
@@ -98,7 +99,8 @@ class App:
         """Run until `stop`.
 
         Raises:
-            StorageError: BSR-5005, the disk lost a write: the process must end.
+            StorageError: BSR-5005, the disk lost a write; BSR-5006, another relay took the state folder: the process
+                must end.
 
         """
         process = self._process
@@ -124,7 +126,7 @@ class App:
             try:
                 opened = await self._open_once(stack)
             except RelayError as error:  # a key that cannot be read any more is no reason to end, either
-                if error.number == LOST_WRITE:
+                if error.number in {LOST_WRITE, IN_USE}:
                     raise
                 conditions.fail("store", error)
                 with contextlib.suppress(TimeoutError):
@@ -138,6 +140,7 @@ class App:
     async def _open_once(self, stack: contextlib.AsyncExitStack) -> Opened:
         process, settings = self._process, self.plan.settings
         folder = process.folders.state
+        process.lock.take()
         given = settings.storage.key
         secret = process.secrets.read(given) if given else None
         key = load_key(process.folders.key, secret, in_use=lambda: keys_in_use(folder))

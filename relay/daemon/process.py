@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from relay.config.values import SecretRef
 from relay.core.redact import Redactor
 from relay.core.secret import Secret
+from relay.daemon.lock import StateLock
 from relay.daemon.metrics import Figures
 from relay.host.clock import Clock
 from relay.host.folders import Folders
@@ -37,6 +38,7 @@ class Process:
 
     environ: Mapping[str, str]
     folders: Folders
+    lock: StateLock
     secrets: SecretReader
     clock: Clock
     notifier: Notifier

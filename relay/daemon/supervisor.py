@@ -19,6 +19,7 @@ from relay.daemon.app import App
 from relay.daemon.beside import beside
 from relay.daemon.control import ControlSocket
 from relay.daemon.exposition import Exposition
+from relay.daemon.lock import IN_USE, StateLock
 from relay.daemon.metrics import Figures
 from relay.daemon.plan import Plan, make_plan
 from relay.daemon.process import KnownSecrets, Process
@@ -26,7 +27,6 @@ from relay.daemon.report import VERSION, now, status_line
 from relay.daemon.watchdog import feed
 from relay.daemon.watching import ConfigWatch
 from relay.host.clock import Clock
-from relay.host.files import FolderLock
 from relay.host.folders import find_folders
 from relay.host.logs import Logs
 from relay.host.systemd import Notifier
@@ -77,12 +77,14 @@ class Supervisor:
         """Run until a signal or an administrator ends it.
 
         Raises:
-            StorageError: BSR-5005, the disk lost a write.
+            StorageError: BSR-5006, another relay uses the state folder; BSR-5005, the disk lost a write.
 
         """
         process = self._process
         admin = Admin(self, process)
         async with contextlib.AsyncExitStack() as stack:
+            stack.callback(process.lock.release)
+            self._lock()
             stack.enter_context(self._signals())
             await stack.enter_async_context(ControlSocket(process.folders.socket, admin.serve, process.folders.state))
             await stack.enter_async_context(
@@ -98,6 +100,14 @@ class Supervisor:
             log.info("daemon.ready", version=VERSION, config=str(self._main), state=str(process.folders.state))
             await self._run_apps()
         log.info("daemon.stopped")
+
+    def _lock(self) -> None:
+        """Refuse a folder of another relay before its control socket is touched; other trouble is the app's to show."""
+        try:
+            self._process.lock.take()
+        except StorageError as error:
+            if error.number == IN_USE:
+                raise
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
@@ -245,6 +255,7 @@ def run(main: Path, environ: Mapping[str, str]) -> None:
         process = Process(
             environ=environ,
             folders=folders,
+            lock=StateLock(folders.state),
             secrets=KnownSecrets(environ, redactor),
             clock=clock,
             notifier=Notifier(clock),
@@ -252,8 +263,7 @@ def run(main: Path, environ: Mapping[str, str]) -> None:
             figures=Figures(clock, VERSION),
         )
         try:
-            with FolderLock.take(folders.state):
-                asyncio.run(_supervise(main, process, logs, loaded))
+            asyncio.run(_supervise(main, process, logs, loaded))
         except RelayError as error:
             log.critical("daemon.failed", code=error.code, error=error.text, fix=error.hint)
             raise

@@ -112,6 +112,30 @@ def _refuse_foreign(folder: Path, found: os.stat_result) -> None:
         raise StorageError(5001, f"others can write to {folder} (mode {mode:04o}); run: chmod go-w {folder}")
 
 
+def _open_lock(folder: int) -> int:
+    """The lock file of an open folder.
+
+    Raises:
+        OSError: it cannot be written, and nobody holds it.
+
+    """
+    try:
+        return open_private(Path(LOCK), folder=folder)
+    except OSError:
+        # A file system that turned read-only under a running relay: it is that relay which matters to a second one.
+        with contextlib.suppress(FileNotFoundError):
+            readable = os.open(LOCK, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder)
+            try:
+                fcntl.flock(readable, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return readable  # the caller finds it locked, and by whom
+            except BaseException:
+                os.close(readable)
+                raise
+            os.close(readable)
+        raise
+
+
 class FolderLock:
     """The lock of a state folder: held by one process, gone with it however it ends."""
 
@@ -133,7 +157,7 @@ class FolderLock:
             opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 _refuse_foreign(folder, os.fstat(opened))
-                descriptor = open_private(Path(LOCK), folder=opened)
+                descriptor = _open_lock(opened)
             finally:
                 os.close(opened)
         except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 from pathlib import Path
@@ -12,6 +13,7 @@ from support.living import Living, connected, living, make, write_drop_in
 from relay.core.errors import ConfigError, StorageError
 from relay.daemon import app
 from relay.daemon.client import DaemonError
+from relay.daemon.lock import StateLock
 from relay.daemon.supervisor import _lost_write
 from relay.host.secrets import SecretReader
 from relay.sandbox.box import Sandbox
@@ -107,6 +109,40 @@ async def test_an_audit_log_that_cannot_be_written_stops_calls(tmp_path: Path) -
         (box.directory / "state" / "audit").unlink()
         await made.answered(1)
         await made.stop()
+
+
+async def test_a_state_folder_that_cannot_be_used_is_a_clear_state(tmp_path: Path) -> None:
+    """A state folder that others can write to is refused without an end, and used once it is mended."""
+    async with Sandbox.start(tmp_path / "box") as box:
+        made = make(box)
+        made.state.chmod(0o777)
+        made.put(1, ["typed health"])
+        made.start()
+        await made.until(lambda: made.codes().get("store") == "BSR-5001")
+        assert made.manager.told[0].startswith("ready starting")
+        assert not (made.state / "lock").exists()
+        made.state.chmod(0o700)
+        await made.answered(1)
+        assert "store" not in made.codes()
+        await made.stop()
+
+
+async def test_a_state_folder_that_another_relay_takes_meanwhile_is_an_end(tmp_path: Path) -> None:
+    """A daemon that waits for its state folder ends when it finds that another relay was faster."""
+    async with Sandbox.start(tmp_path / "box") as box:
+        made = make(box)
+        made.state.chmod(0o777)
+        made.start()
+        await made.until(lambda: made.codes().get("store") == "BSR-5001")
+        other = StateLock(made.state)
+        # One step for the other: between the two the daemon may look.
+        made.state.chmod(0o700)
+        other.take()
+        assert made.task is not None
+        with pytest.raises(StorageError) as ended:
+            await asyncio.wait_for(made.task, 30)
+        assert ended.value.number == 5006
+        other.release()
 
 
 async def test_a_reload_and_a_stop_come_through_while_the_store_is_away(tmp_path: Path) -> None:

@@ -135,6 +135,25 @@ def test_one_process_holds_the_folder(tmp_path: Path) -> None:
     assert (folder / "lock").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_holder_is_seen_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a file system that turned read-only a running relay still holds its folder; without one it cannot be had."""
+
+    def read_only(*_: object, **__: object) -> int:
+        raise OSError(errno.EROFS, "read-only")
+
+    with FolderLock.take(tmp_path):
+        monkeypatch.setattr(files, "open_private", read_only)
+        with pytest.raises(StorageError) as error:
+            FolderLock.take(tmp_path)
+        assert error.value.number == 5006
+        assert str(os.getpid()) in error.value.detail
+    for _ in range(2):
+        with pytest.raises(StorageError) as error:
+            FolderLock.take(tmp_path)
+        assert error.value.number == 5001
+        (tmp_path / "lock").unlink(missing_ok=True)
+
+
 @pytest.mark.parametrize("mode", [0o720, 0o702, 0o1777])
 def test_a_folder_that_others_can_write_is_refused(tmp_path: Path, mode: int) -> None:
     """Somebody who can put files into the state folder could have any call made again; nothing is put there."""

@@ -12,6 +12,7 @@ from typing import Any
 from relay.config.load import load
 from relay.core.redact import Redactor
 from relay.daemon.client import ask
+from relay.daemon.lock import StateLock
 from relay.daemon.metrics import Figures
 from relay.daemon.process import KnownSecrets, Process
 from relay.daemon.supervisor import Supervisor
@@ -144,9 +145,11 @@ def make(box: Sandbox) -> Living:
     """A daemon for the sandbox's configuration, as `relay.daemon.supervisor.run` makes it."""
     loaded = load(box.config_file, {})
     clock, redactor, manager = Clock(), Redactor(), Manager()
+    folders = find_folders({}, storage=loaded.settings.storage.directory)
     process = Process(
         environ={},
-        folders=find_folders({}, storage=loaded.settings.storage.directory),
+        folders=folders,
+        lock=StateLock(folders.state),
         secrets=KnownSecrets({}, redactor),
         clock=clock,
         notifier=manager,

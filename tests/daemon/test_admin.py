@@ -16,7 +16,7 @@ from support.living import QUICK, Living, connected, living
 
 from relay.core.errors import StorageError
 from relay.core.jobs import NewJob
-from relay.core.queue import DEAD, UNCERTAIN, VERIFYING
+from relay.core.queue import CLOSED, DEAD, UNCERTAIN, VERIFYING
 from relay.daemon import control
 from relay.daemon.admin import Admin
 from relay.daemon.client import DaemonError, ask
@@ -104,6 +104,18 @@ async def test_dead_jobs_are_given_up_or_tried_again(tmp_path: Path, monkeypatch
         assert running is not None
         await running.parts.store.add([NewJob("d" * 32, "queue", DEAD, 2, "default")], 1.0)
         assert (await made.ask("jobs retry", id="d" * 32))["jobs"][0]["state"] == "ANSWERED"
+
+
+async def test_a_swept_job_is_still_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After its retention a job is shown as what is remembered of it: that it is done, and how it ended."""
+    async with still(tmp_path, monkeypatch, CLOSED) as (made, job):
+        running = made.supervisor.app.running
+        assert running is not None
+        assert await running.parts.store.sweep("queue", [CLOSED], 2.0, 0.0, 10) == 1
+        (shown,) = (await made.ask("jobs show", id=job))["jobs"]
+        assert (shown["id"], shown["kind"], shown["state"]) == (job, "queue", "SWEPT")
+        assert set(shown["data"]) == {"outcome", "digest"}
+        assert "no such job" in await refused(made, "jobs retry", id=job)
 
 
 @pytest.mark.parametrize("state", [VERIFYING, UNCERTAIN])

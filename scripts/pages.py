@@ -161,6 +161,7 @@ def events() -> dict[str, Event]:
         found[f"{life.table.kind}.stale"] = Event({"warning"}, {"relay.jobs"}, dict(of_ledger.fields))
     for name in ("uncaught.process", "uncaught.thread", "uncaught.object"):
         found[name] = Event({"critical"}, {"relay"}, dict.fromkeys(("exception", "traceback")))
+    found["uncaught.task"] = Event({"error"}, {"relay"}, dict.fromkeys(("reason", "part", "exception", "traceback")))
     found["library.message"] = Event({"warning"}, {"the library's"}, {"message": None})
     found["log.failed"] = Event({"info"}, {"any"}, {"exception": None})
     return dict(found)
@@ -209,7 +210,9 @@ def _note(found: dict[str, Event], call: ast.Call, levels: set[str], logger: str
     event.levels |= {CALLS[level] for level in levels}
     event.loggers.add(logger)
     for keyword in call.keywords:
-        if keyword.arg is not None:
+        if keyword.arg == "exc_info":
+            event.fields |= dict.fromkeys(("exception", "traceback"))
+        elif keyword.arg is not None:
             event.fields[keyword.arg] = None
         elif isinstance(keyword.value, ast.Call) and isinstance(keyword.value.func, ast.Name):
             event.fields |= dict.fromkeys(SPREAD[keyword.value.func.id])

@@ -7,7 +7,6 @@ that only reads a file does not load a network stack.
 from __future__ import annotations
 
 import sys
-import traceback
 from importlib.util import find_spec
 from typing import Any
 
@@ -81,10 +80,19 @@ class Commands(click.Group):
             raise
         except Exception as error:  # noqa: BLE001  # the last one to see it; a script must not take it for a failed check
             leave_when_unwritable(error)
-            say(traceback.format_exc())
+            _tell(error)
             show_error(InternalError(9001))
             ctx.exit(INTERNAL)
         return result
+
+
+def _tell(error: Exception) -> None:
+    """Kind and places of a fault. Why no traceback of Python's: it quotes values, and they may be secrets."""
+    from relay.core.plain import Plain, trace  # noqa: PLC0415  # `--help` stays light
+    from relay.core.redact import Redactor  # noqa: PLC0415  # as above
+
+    plain = Plain(Redactor())
+    say(f"{plain.text(error)} {trace(error, plain.text)}")
 
 
 @click.group(cls=Commands, name="bseries-relay", context_settings={"help_option_names": ["-h", "--help"]})

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, Final
 
+from relay.core.errors import RelayError
 from relay.core.redact import Redactor
 from relay.core.secret import Secret
 
@@ -26,6 +27,27 @@ _STUB: Final = 40
 _WIDEST: Final = 2**63  # integers beyond are not exact in most readers of JSON
 _FRAMES: Final = 12
 _CAUSES: Final = 5
+
+_TELLING: Final = frozenset(
+    {
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        ImportError,
+        ModuleNotFoundError,
+        NameError,
+        NotImplementedError,
+        RecursionError,
+        RuntimeError,
+        SystemError,
+        TypeError,
+        UnboundLocalError,
+        ZeroDivisionError,
+    }
+)
+"""Errors whose messages speak of the program. Those of others (`ValueError`, `KeyError`, a library's own) quote the
+value that was wrong: a part of a body, a header, a password that no list of secrets knows."""
+_FAMILIES: Final = (RelayError, OSError, BaseExceptionGroup, Warning)
 
 _UNPRINTABLE: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # control characters: terminal escapes, line breaks
@@ -130,12 +152,15 @@ def _words(value: object) -> str:
 
 
 def describe(error: BaseException) -> str:
-    """`ValueError: its message`. Never raises."""
+    """`OSError: its message`, or the kind alone where the message may quote what was read. Never raises."""
+    name = type(error).__name__
+    if type(error) not in _TELLING and not isinstance(error, _FAMILIES):
+        return f"{name} (its text is left out: it may quote data)" if error.args else name
     try:
         message = str(error)
     except Exception:  # noqa: BLE001  # foreign code may raise anything
         message = "<no message>"
-    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+    return f"{name}: {message}" if message else name
 
 
 def trace(error: BaseException, show: Callable[[object], str]) -> str:

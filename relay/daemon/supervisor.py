@@ -242,6 +242,7 @@ def run(main: Path, environ: Mapping[str, str]) -> None:
         ConfigProblems: the configuration has problems.
         ConfigError: something that it names cannot be used.
         StorageError: BSR-5006, the state folder is in use; BSR-5005, the disk lost a write.
+        InternalError: BSR-9001, a fault of the relay itself.
 
     """
     loaded = load(main, environ)
@@ -264,18 +265,16 @@ def run(main: Path, environ: Mapping[str, str]) -> None:
         )
         try:
             asyncio.run(_supervise(main, process, logs, loaded))
-        except RelayError as error:
-            log.critical("daemon.failed", code=error.code, error=error.text, fix=error.hint)
-            raise
-        except BaseExceptionGroup as group:
-            lost = _lost_write(group)
-            if lost is None:
-                raise
-            log.critical("daemon.failed", code=lost.code, error=lost.text, fix=lost.hint)
-            raise lost from None
+        except (Exception, BaseExceptionGroup) as error:
+            known = error if isinstance(error, RelayError) else _lost_write(error)
+            failure = known or InternalError(9001, type(error).__name__)
+            cause = None if known else error
+            log.critical("daemon.failed", code=failure.code, error=failure.text, fix=failure.hint, exc_info=cause)
+            raise failure from None  # told here, where secrets are blanked, and nowhere else
 
 
 async def _supervise(main: Path, process: Process, logs: Logs, loaded: Loaded) -> None:
+    logs.watch(asyncio.get_running_loop())
     await Supervisor(main, process, logs, loaded).run()
 
 

@@ -11,6 +11,7 @@ cookies, which no list of known secrets has.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -83,6 +84,13 @@ class Logs:
         self.set_level(level)
         return self
 
+    def watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Tell what nobody caught in an event loop.
+
+        Why not asyncio's own line: it holds the `repr` of the task, and in it the error's text as it is.
+        """
+        loop.set_exception_handler(self._uncaught_in_loop)
+
     def set_level(self, level: Level) -> None:
         """Change what is told, while running."""
         ours = LEVELS[level]
@@ -147,6 +155,16 @@ class Logs:
             "exc_info": error if traceback is None else error.with_traceback(traceback),
         }
         self.emit(self.line("relay", "critical", told))
+
+    def _uncaught_in_loop(self, _: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+        task = context.get("task") or context.get("future")
+        told = {
+            "event": "uncaught.task",
+            "reason": str(context.get("message")),
+            "part": task.get_name() if isinstance(task, asyncio.Task) else "",
+            "exc_info": context.get("exception"),
+        }
+        self.emit(self.line("relay", "error", told))
 
     def _finish(self, logger: _Named, method: str, event: structlog.typing.EventDict) -> Line:
         """Last step of structlog's chain; what it returns is the field mapping that `_Named.msg` gets."""

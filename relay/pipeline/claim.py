@@ -134,7 +134,7 @@ class Claim:
             return Move(job, "claimed", data={"claim_unknown": None, "tries": None})
         changed = not same_work(stored, record)
         if changed:
-            log.warning("claim.changed", job=job.id, by=record["sys_updated_by"])
+            log.warning("claim.changed", job=job.id, by=record["sys_updated_by"][:64])
         judged = judge(self._parts.codec, self._parts.policy, record)
         return Move(
             job,

@@ -8,11 +8,39 @@ from dataclasses import dataclass
 from relay.core.errors import WorkError
 from relay.core.policy_values import TokenPlaceholder
 from relay.core.record import Failure, Heartbeat, Outcome, Record, Reply, SystemCommand
+from relay.core.refusal import shown
 from relay.pipeline.parts import Parts
 
 JSON_TYPE = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
 PLACEHOLDER = {"access_token": "held-by-the-relay", "token_type": "Bearer", "expires_in": 3600}
 """Vendor scripts behind a MID server first ask for a token; the real one never leaves the relay."""
+NAMED = frozenset(
+    {
+        "FileChange",
+        "autoUpgrade",
+        "clear_cookies",
+        "credentials_reload",
+        "deleteExpiredIHubPlans",
+        "delete_mid_keypair",
+        "getResourceState",
+        "grabLog",
+        "installNmap",
+        "invalidate_cache",
+        "load_properties",
+        "pauseMid",
+        "resetQueryWindow",
+        "restart",
+        "restartService",
+        "resumeMid",
+        "signature_validation_certs_reload",
+        "stop",
+        "threaddump",
+        "updateConfig",
+        "upgradeNow",
+    }
+)
+"""What ServiceNow tells its agents. Only these names go into the audit log: any other is whatever the row's writer
+typed, a secret perhaps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +64,14 @@ async def answer_here(
 
 
 async def _command(parts: Parts, record: Record, command: str) -> LocalAnswer:
-    operation = f"system-command:{command}"[:64]
+    operation = f"system-command:{command}" if command in NAMED else "system-command"
     author = f"servicenow:{record['sys_created_by']}"[:128]
     if command == "pauseMid":
         await parts.holds.set("remote", author=author, reason="pauseMid from ServiceNow")
     elif command == "resumeMid":
         await parts.holds.lift("remote", author=author)
     elif command != "getResourceState":
-        error = WorkError(4014, repr(command[:40]))
+        error = WorkError(4014, f"'{shown(command)}'")
         return LocalAnswer(Failure(error.text), operation)
     body = json.dumps(dict(_state(parts)))
     return LocalAnswer(Reply(200, JSON_TYPE, body.encode()), operation, _state(parts))

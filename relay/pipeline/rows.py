@@ -53,7 +53,11 @@ async def rows(store: Store, jobs: Sequence[Job]) -> list[Record]:
 
 def facts(record: Record) -> dict[str, Json]:
     """What a person may see of the row: never its payload, source or name, which may hold anything."""
-    return {"topic": record["topic"][:64], "by": record["sys_created_by"][:64], "created_on": record["sys_created_on"]}
+    return {
+        "topic": record["topic"][:64],
+        "by": record["sys_created_by"][:64],
+        "created_on": record["sys_created_on"][:32],
+    }
 
 
 def same_work(one: Record, other: Record) -> bool:

@@ -140,11 +140,13 @@ def test_an_error_cannot_steer_the_terminal(failing: ModuleType) -> None:
 
 
 def test_a_fault_is_no_failed_check(failing: ModuleType) -> None:
-    """What nobody expected ends with a traceback and exit code 70, which no check uses."""
-    failing.error = ZeroDivisionError("x")  # type: ignore[attr-defined]  # made in the fixture
+    """What nobody expected ends with its kind, its place and exit code 70, which no check uses, and quotes no value."""
+    failing.error = ValueError("hunter2")  # type: ignore[attr-defined]  # made in the fixture
     result = CliRunner().invoke(main, ["fail"])
     assert result.exit_code == 70
-    assert "ZeroDivisionError" in result.stderr
+    assert "ValueError" in result.stderr
+    assert "test_main.py:" in result.stderr
+    assert "hunter2" not in result.stderr
     assert "BSR-9001" in result.stderr
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from support.living import Living, living
 
 from relay.config.load import load
-from relay.core.errors import StorageError
+from relay.core.errors import InternalError, StorageError
 from relay.daemon import supervisor
 from relay.daemon.plan import make_plan
 from relay.daemon.report import status_line
@@ -43,13 +44,20 @@ async def test_a_lost_write_is_the_error_of_the_process(
         supervisor.run(main, {})
 
 
-async def test_a_fault_of_ours_stays_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fault in a loop that is no storage's goes on to whoever started the process."""
+@pytest.mark.parametrize("fault", [ValueError("quoted"), BaseExceptionGroup("loops", [ValueError("quoted")])])
+async def test_a_fault_of_ours_ends_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], fault: BaseException
+) -> None:
+    """A fault that nobody expected is told with its place in the log, which quotes no value, and ends with BSR-9001."""
     main = await configured(tmp_path)
-    monkeypatch.setattr(supervisor, "_supervise", failing(BaseExceptionGroup("loops", [RuntimeError()])))
+    monkeypatch.setattr(supervisor, "_supervise", failing(fault))
     monkeypatch.setattr(supervisor.asyncio, "run", _driven)
-    with pytest.raises(BaseExceptionGroup):
+    with pytest.raises(InternalError, match="BSR-9001"):
         supervisor.run(main, {})
+    (line,) = (json.loads(line) for line in capfd.readouterr().err.splitlines() if "daemon.failed" in line)
+    assert line["code"] == "BSR-9001"
+    assert "test_run.py:" in line["traceback"]
+    assert "quoted" not in str(line)
 
 
 def _driven(life: object) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import gc
 import json
 import logging
 import os
@@ -155,7 +157,7 @@ def test_levels(sink: Sink) -> None:
 
 
 def test_exceptions_show_places_and_no_locals(sink: Sink) -> None:
-    """An error is told with its type, message and frames; values of variables are not."""
+    """An error is told with its type and frames, and with its message where that quotes no data; no variable is."""
     sink.start()
     hidden = "local-value-" + "1"
     try:
@@ -164,15 +166,15 @@ def test_exceptions_show_places_and_no_locals(sink: Sink) -> None:
         log.exception("job.failed")
         log.warning("job.failed", exc_info=sys.exc_info())
         logging.getLogger("library").exception("it failed")
-    log.error("job.failed", exc_info=ValueError("given"))
+    log.error("job.failed", exc_info=OSError("given"))
     log.error("job.failed", exc_info=(None, None, None))
     log.error("job.failed", exc_info=1)  # noqa: LOG014  # a caller's mistake
     text = sink.text()
     lines = [json.loads(line) for line in text.splitlines()]
     assert hidden not in text
     assert all("test_logs.py:" in line["traceback"] for line in lines[:3])
-    assert all(line["exception"].startswith("ValueError: invalid literal") for line in lines[:3])
-    assert lines[3]["exception"] == "ValueError: given"
+    assert all(line["exception"].startswith("ValueError (its text is left out") for line in lines[:3])
+    assert lines[3]["exception"] == "OSError: given"
     assert all("exception" not in line for line in lines[4:])
 
 
@@ -366,6 +368,30 @@ def test_what_nobody_caught_is_logged(sink: Sink, act: Callable[[], None], event
     assert line["exception"] == "ZeroDivisionError: division by zero"
 
 
+def test_what_nobody_caught_in_a_task_is_logged(sink: Sink) -> None:
+    """An error of a forgotten task is a line with its place, and without its text, which asyncio's own line quotes."""
+    logs = sink.start()
+
+    async def falls() -> None:
+        raise ValueError("quoted")
+
+    async def forgets() -> None:
+        logs.watch(asyncio.get_running_loop())
+        task = asyncio.create_task(falls(), name="the task")
+        await asyncio.wait({task})
+        asyncio.get_running_loop().call_exception_handler({"message": "without an error"})
+
+    asyncio.run(forgets())
+    gc.collect()
+    told = sink.text()
+    assert "quoted" not in told
+    lines = {line["reason"]: line for line in map(json.loads, told.splitlines())}
+    line = lines["Task exception was never retrieved"]
+    assert (line["event"], line["level"], line["part"]) == ("uncaught.task", "error", "the task")
+    assert "test_logs.py:" in line["traceback"]
+    assert "exception" not in lines["without an error"]
+
+
 def test_warnings_are_logged(sink: Sink) -> None:
     """A warning of Python is a line and not text on stderr."""
     with warnings.catch_warnings():
@@ -391,7 +417,7 @@ def test_close_gives_everything_back(sink: Sink) -> None:
 
 def chained(message: str) -> None:
     """Raise an error whose cause says the same."""
-    raise ValueError(message) from KeyError(message)
+    raise OSError(message) from RuntimeError(message)
 
 
 def canaries() -> list[str]:
@@ -414,7 +440,7 @@ def test_no_secret_in_any_format(sink: Sink, journal: Journal, form: Format) -> 
             logging.getLogger(canary).warning("header %s", {"Authorization": f"Basic {canary}"})
         try:
             chained(canary)
-        except ValueError:
+        except OSError:
             log.exception("job.failed")
             logging.getLogger("library").exception(canary)
     shown = sink.text() + json.dumps(journal.lines)

@@ -7,6 +7,7 @@ from support.pipeline import Life, World, in_world
 
 from relay.core.record import Failure, Record, Reply
 from relay.pipeline.forward import Forward
+from relay.pipeline.local import NAMED
 from relay.pipeline.render import render
 from relay.pipeline.rows import ATTACHED
 
@@ -38,10 +39,11 @@ def answer(world: World, one: str) -> str:
         ("resumeMid", '{"mid_operational_state": "Up"}', False),
         ("restart", "BSR-4014", False),
         ("grabLog", "BSR-4014", False),
+        ("hunter2-typed-here", "BSR-4014", False),
     ],
 )
 def test_commands_for_the_agent_are_served_or_refused(command: str, text: str, held: bool) -> None:
-    """Three commands are served; whatever would restart, change or read the host is refused."""
+    """Three commands are served, others refused; the audit log repeats only names that ServiceNow knows."""
 
     @in_world()
     async def scenario(world: World) -> None:
@@ -54,7 +56,7 @@ def test_commands_for_the_agent_are_served_or_refused(command: str, text: str, h
             assert life.holds.all()["remote"].author == "servicenow:caller"
         line = next(line for line in world.audit.lines if line["event"] == "outcome")
         assert line["decision"] == ("deny" if "BSR" in text else "allow")
-        assert line["operation"] == f"system-command:{command}"
+        assert line["operation"] == "system-command" + (f":{command}" if command in NAMED else "")
         await life.stop()
 
     scenario()

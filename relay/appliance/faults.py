@@ -14,6 +14,7 @@ _CODES: dict[FaultKind, int] = {
     "too large": 3008,
     "undecodable": 3009,
     "proxy": 3014,
+    "account": 3018,
 }
 
 

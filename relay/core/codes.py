@@ -54,6 +54,10 @@ _ROWS = (
     Code(1021, "warning", "the metrics address cannot be listened on", "free the address, or change metrics.listen and reload; the relay tries again by itself", retryable=True),
     Code(1022, "warning", "the command cannot be carried out", "do as the message says; 'bseries-relay status' and 'bseries-relay jobs list' show what there is"),
     Code(1023, "error", "another relay answers on this control socket", "name the configuration of the relay that is meant with --config"),
+    Code(1024, "critical", "a private key is not of the kind that is needed here", "give a PEM private key without a pass phrase: RSA of 2048 bits or more, made anew if need be"),
+    Code(1025, "error", "a secret or certificate was changed and cannot be used; the former one stays in use", "write the file whole, readable by the service user and by no others; the relay looks again by itself", retryable=True),
+    Code(1026, "warning", "the relay's own certificate ends within 30 days", "renew it and replace the file; the relay takes it over by itself"),
+    Code(1027, "error", "the relay's own certificate ends within 7 days or has ended", "renew it now and replace the file; the relay takes it over by itself"),
     # 2xxx: the ServiceNow side
     Code(2001, "error", "ServiceNow cannot be reached", "check DNS, proxy and firewall for the instance's host on port 443", retryable=True),
     Code(2002, "error", "the TLS handshake with ServiceNow failed", "check servicenow.tls (CA file, pins, minimum version) and the clock", retryable=True),
@@ -76,6 +80,9 @@ _ROWS = (
     Code(2019, "error", "ServiceNow returned records that were not asked for", "check that the agent, queue and state columns of ecc_queue exist and are readable", retryable=True),
     Code(2020, "error", "the proxy refused the connection to ServiceNow", "check servicenow.proxy and the proxy's rules", retryable=True),
     Code(2021, "warning", "this machine's clock jumped or differs from ServiceNow's by more than five minutes", "let NTP set this machine's clock; sweeping and signature checks wait"),
+    Code(2022, "warning", "a certificate on the way to ServiceNow ends within 30 days", "tell those who run the server or proxy that the message names to renew it"),
+    Code(2023, "error", "a certificate on the way to ServiceNow ends within 7 days", "have it renewed now: no work is done once it has ended"),
+    Code(2024, "error", "the proxy to ServiceNow asks for an account, or refused the one it was given", "check username and password of servicenow.proxy with those who run the proxy", retryable=True),
     # 3xxx: the appliance side
     Code(3001, "error", "the appliance cannot be reached", "check DNS and firewall for the appliance's host on its port", retryable=True),
     Code(3002, "error", "the TLS handshake with the appliance failed", "check the appliance's tls section (CA file, pins, minimum version) and the clock", retryable=True),
@@ -92,6 +99,9 @@ _ROWS = (
     Code(3013, "error", "the appliance answered with a kind of content that the operation does not allow", "check the operation's response types"),
     Code(3014, "error", "the proxy refused the connection to the appliance", "check the appliance's proxy section and the proxy's rules", retryable=True),
     Code(3015, "error", "the appliance issued no token, without refusing the account", "look at the appliance's health; /oauth2/token must answer", retryable=True),
+    Code(3016, "warning", "a certificate on the way to the appliance ends within 30 days", "renew the certificate of the server or proxy that the message names"),
+    Code(3017, "error", "a certificate on the way to the appliance ends within 7 days", "renew it now: no call is made once it has ended"),
+    Code(3018, "error", "the proxy to the appliance asks for an account, or refused the one it was given", "check username and password of the appliance's proxy section with those who run the proxy", retryable=True),
     # 4xxx: policy and bad work
     Code(4001, "warning", "the relay does not do this kind of work", "use RESTProbe or BSeriesProbe"),
     Code(4002, "warning", "the operation is not allowed by the policy", "add the operation or its group to policy.allow if it should be"),

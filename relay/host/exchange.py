@@ -14,7 +14,7 @@ from relay.host.transport import Proxy
 
 Pairs = tuple[tuple[str, str], ...]
 
-FaultKind = Literal["connect", "tls", "proxy", "timeout", "broken", "too large", "undecodable", "egress"]
+FaultKind = Literal["connect", "tls", "proxy", "account", "timeout", "broken", "too large", "undecodable", "egress"]
 
 _TARGET = re.compile(r"/[!\"$-\[\]-~]*")
 _METHOD = re.compile(r"[A-Z]{3,10}")
@@ -95,8 +95,9 @@ class HttpFault(Exception):  # noqa: N818 - what went wrong between the two side
     """There is no usable answer.
 
     Attributes:
-        kind: what happened: `connect` (DNS, TCP), `tls`, `proxy` (it did not let us through), `timeout`, `broken`
-            (reset, truncated, no HTTP), `too large`, `undecodable`, `egress` (not fit to be sent, or not to there).
+        kind: what happened: `connect` (DNS, TCP), `tls`, `proxy` (it did not let us through), `account` (it
+            asks for an account, or for another one), `timeout`, `broken` (reset, truncated, no HTTP), `too large`,
+            `undecodable`, `egress` (not fit to be sent, or not to there).
         maybe_sent: a byte of the request was handed to the target's TLS stream.
         detail: for people; no secret, no part of a body.
         size: of `too large`: the body's size when it could be learned.

@@ -36,6 +36,15 @@ _WAITING: dict[Stage, str] = {
     "tls": "shaking hands",
 }
 
+_PROXY_STATUS: dict[str, str] = {
+    "400": ": it takes the request for none, or does not know CONNECT",
+    "403": ": it does not allow this host and port",
+    "405": ": it does not allow CONNECT",
+    "502": ": it cannot reach the host",
+    "503": ": it cannot reach the host",
+    "504": ": it cannot reach the host",
+}
+
 
 def timed_out(seconds: float, progress: Progress) -> HttpFault:
     """The call's time was up."""
@@ -60,8 +69,7 @@ def translate(
         case TruncatedError():
             detail = "the answer is not complete"
         case httpcore.ProxyError():
-            # What follows the status is the proxy's own text, and nobody vouches for it.
-            kind, detail = "proxy", f"the proxy answered {str(error)[:3]}"
+            kind, detail = _refusal_of_proxy(str(error)[:3])
         case httpcore.TimeoutException():
             kind, detail = "timeout", f"{_WAITING.get(progress.stage, 'connecting')} took too long"
         case _:
@@ -69,6 +77,13 @@ def translate(
             kind = "tls" if isinstance(progress.cause, ssl.SSLError) else _KINDS.get(progress.stage, "broken")
             detail = _words(progress.cause or error, progress.stage)
     return HttpFault(kind, detail, maybe_sent=sent, size=size, status=status, headers=headers)
+
+
+def _refusal_of_proxy(status: str) -> tuple[FaultKind, str]:
+    """What a proxy's status means. What follows the status is the proxy's own text, and nobody vouches for it."""
+    if status == "407":
+        return "account", "the proxy answered 407: it asks for an account, or for another one"
+    return "proxy", f"the proxy answered {status}" + _PROXY_STATUS.get(status, "")
 
 
 def _words(error: BaseException, stage: Stage) -> str:

@@ -39,7 +39,7 @@ BUDGET = 3011
 """An hour's calls are used up: that an administrator should know, unlike the pace of a second."""
 DISK = Backoff(first=0.5, longest=10.0)
 """Waits until what became of a call is stored again that the disk did not take."""
-CANNOT_BE_CALLED = frozenset({3001, 3002, 3005, 3006, 3014})
+CANNOT_BE_CALLED = frozenset({3001, 3002, 3005, 3006, 3014, 3018})
 
 
 @dataclass(frozen=True, slots=True)

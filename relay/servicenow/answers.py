@@ -20,11 +20,12 @@ PATIENCE: Final = 10.0
 LONGEST_WAIT: Final = 3600.0
 """Seconds. The rate limit rules of an instance count by the hour: no honest Retry-After is longer."""
 
-_REFUSED: Final = {401: 2005, 403: 2006, 404: 2016, 407: 2020, 429: 2007}
+_REFUSED: Final = {401: 2005, 403: 2006, 404: 2016, 407: 2024, 429: 2007}
 _FAULTS: Final = {
     "connect": 2001,
     "tls": 2002,
     "proxy": 2020,
+    "account": 2024,
     "timeout": 2003,
     "broken": 2004,
     "too large": 2014,

@@ -65,8 +65,8 @@ async def test_a_proxy_that_wants_an_account(authority: Authority, certificate: 
             with pytest.raises(HttpFault) as caught:
                 await HttpClient(other, keep_alive=False, cookies=False).send(request)
             assert (caught.value.kind, caught.value.detail, caught.value.maybe_sent) == (
-                "proxy",
-                "the proxy answered 407",
+                "account",
+                "the proxy answered 407: it asks for an account, or for another one",
                 False,
             )
     assert len(server.requests) == 1
@@ -75,7 +75,13 @@ async def test_a_proxy_that_wants_an_account(authority: Authority, certificate: 
 @pytest.mark.parametrize(
     ("answer", "kind", "detail"),
     [
-        (b"HTTP/1.1 403 evil reason\r\ncontent-length: 0\r\n\r\n", "proxy", "the proxy answered 403"),
+        (
+            b"HTTP/1.1 403 evil reason\r\ncontent-length: 0\r\n\r\n",
+            "proxy",
+            "the proxy answered 403: it does not allow this host and port",
+        ),
+        (b"HTTP/1.1 502 x\r\ncontent-length: 0\r\n\r\n", "proxy", "the proxy answered 502: it cannot reach the host"),
+        (b"HTTP/1.1 418 x\r\ncontent-length: 0\r\n\r\n", "proxy", "the proxy answered 418"),
         (b"nonsense\r\n\r\n", "proxy", "the answer is not well-formed HTTP"),
         (b"HTTP/1.1 200 OK\r\n\r\nplain text in the tunnel", "timeout", "shaking hands, 0.3 s were over"),
         (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 200_000, "tls", "bytes arrived before the TLS handshake"),

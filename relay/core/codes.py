@@ -58,6 +58,7 @@ _ROWS = (
     Code(1025, "error", "a secret or certificate was changed and cannot be used; the former one stays in use", "write the file whole, readable by the service user and by no others; the relay looks again by itself", retryable=True),
     Code(1026, "warning", "the relay's own certificate ends within 30 days", "renew it and replace the file; the relay takes it over by itself"),
     Code(1027, "error", "the relay's own certificate ends within 7 days or has ended", "renew it now and replace the file; the relay takes it over by itself"),
+    Code(1028, "critical", "a key that signs work is too short, or is given twice", "make one of 32 random bytes, as 'openssl rand -base64 32' does, and give it to the relay and to ServiceNow"),
     # 2xxx: the ServiceNow side
     Code(2001, "error", "ServiceNow cannot be reached", "check DNS, proxy and firewall for the instance's host on port 443", retryable=True),
     Code(2002, "error", "the TLS handshake with ServiceNow failed", "check servicenow.tls (CA file, pins, minimum version) and the clock", retryable=True),
@@ -83,6 +84,7 @@ _ROWS = (
     Code(2022, "warning", "a certificate on the way to ServiceNow ends within 30 days", "tell those who run the server or proxy that the message names to renew it"),
     Code(2023, "error", "a certificate on the way to ServiceNow ends within 7 days", "have it renewed now: no work is done once it has ended"),
     Code(2024, "error", "the proxy to ServiceNow asks for an account, or refused the one it was given", "check username and password of servicenow.proxy with those who run the proxy", retryable=True),
+    Code(2025, "warning", "ServiceNow's clock is not known, so no signature can be judged", "none needed, unless it stays so: then look whether a proxy takes the Date header away", retryable=True),
     # 3xxx: the appliance side
     Code(3001, "error", "the appliance cannot be reached", "check DNS and firewall for the appliance's host on its port", retryable=True),
     Code(3002, "error", "the TLS handshake with the appliance failed", "check the appliance's tls section (CA file, pins, minimum version) and the clock", retryable=True),
@@ -117,6 +119,12 @@ _ROWS = (
     Code(4014, "warning", "the relay refuses this system command", "only pauseMid, resumeMid and getResourceState are served"),
     Code(4015, "error", "the answer is larger than ServiceNow may be given", "narrow the call, or raise servicenow.answer_bytes"),
     Code(4016, "error", "ServiceNow refused the answer's record", "look at the instance's log; the full answer could not be delivered"),
+    Code(4017, "warning", "the work must be signed and is not", "sign it as the page on signed work says"),
+    Code(4018, "warning", "relay_signature is not of the form v1.<key id>.<time>.<nonce>.<code>", "correct the script that signs"),
+    Code(4019, "warning", "the work is signed with a key that the relay does not have", "give the key to the relay in servicenow.signature_keys, or sign with one that it has"),
+    Code(4020, "error", "the signature does not fit the work", "if the script that signs is right ('bseries-relay policy test --json' shows what it must sign), the record was changed: find out by whom"),
+    Code(4021, "warning", "the work was signed too long ago, or in the future", "sign when the record is written; compare the clocks of ServiceNow's nodes"),
+    Code(4022, "error", "the signature was used by another record already", "sign each record anew with a nonce of its own; if nobody did that twice, the record is a copy: find out who made it"),
     # 5xxx: storage and audit
     Code(5001, "critical", "the store cannot be opened", "check the state folder's owner, mode and mount", retryable=True),
     Code(5002, "critical", "the store is damaged", "stop the relay, keep the folder, restore or move the store away; open records are found again in ServiceNow"),

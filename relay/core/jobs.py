@@ -74,6 +74,14 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Nonce:
+    """The nonce of signed work, which is good for one job; `time` is the moment that the signature names."""
+
+    text: str
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
 class Tombstone:
     """What is remembered of a finished job, so that its record is never taken for a new one."""
 

@@ -28,7 +28,7 @@ EVENTS = {
     "daemon.stopping": "a stop or reload began; `jobs` are under way and may finish",
     "daemon.stuck": "a loop is later than it may ever be; the watchdog is not fed any more",
     "daemon.working": "what the store held is settled, work begins; with an empty store ServiceNow was not asked yet",
-    "egress.refused": "a connection to a host or port that is not configured was refused",
+    "egress.refused": "a connection to a place that is not configured, or a request not fit to be sent, was stopped",
     "forward.abandoned": "calls whose handling ended without a decision; they are treated as after a crash",
     "forward.fault": "a fault of the relay during a call; the call counts as one of unknown outcome",
     "forward.no_clock": "the record's age cannot be told without ServiceNow's clock, so the call waits",

@@ -22,6 +22,7 @@ from relay.core.policy_values import ApplianceRequest
 from relay.core.queue import QUEUE
 from relay.core.record import Reply
 from relay.host.metrics import PREFIX, Metrics
+from relay.host.network import CONNECTS, Outcome
 from relay.jobs.conditions import Condition
 from relay.jobs.holds import Kind
 from relay.jobs.ports import Clock
@@ -53,6 +54,8 @@ FIGURES: Mapping[str, Figure] = {figure.name: figure for figure in (
     Figure("servicenow_requests", "counter", ("lane",), "Requests sent to ServiceNow."),
     Figure("appliance_calls", "counter", ("appliance", "outcome"), "Calls to appliances, by status or error code."),
     Figure("appliance_call_seconds", "histogram", ("appliance",), "Seconds that a call took, also a failed one."),
+    Figure("connects", "counter", ("target", "result"), "Connections by the side they were for."),
+    Figure("egress_refusals", "counter", ("target",), "Connections and requests that the relay did not let out."),
     Figure("reloads", "counter", ("result",), "Reloads of the configuration: applied or refused."),
 )}
 # fmt: on
@@ -149,11 +152,19 @@ class _Shown(Collector):
         holds = set(now.holds)
         yield _gauge("hold", {(kind,): float(kind in holds) for kind in get_args(Kind)})
         yield _gauge("jobs", {labels: float(number) for labels, number in now.jobs.items()})
-        figure = FIGURES["servicenow_requests"]
-        family = CounterMetricFamily(f"{PREFIX}_{figure.name}", figure.help, labels=figure.labels)
-        for lane, number in sorted(self.requests.items()):
-            family.add_metric([lane], number)
-        yield family
+        yield _grown("servicenow_requests", {(lane,): number for lane, number in self.requests.items()})
+        targets = {target for target, _ in CONNECTS}
+        results: tuple[Outcome, ...] = ("connected", "failed")
+        yield _grown("connects", {(one, result): CONNECTS[one, result] for one in targets for result in results})
+        yield _grown("egress_refusals", {(one,): CONNECTS[one, "refused"] for one in targets})
+
+
+def _grown(name: str, values: Mapping[tuple[str, ...], int]) -> CounterMetricFamily:
+    figure = FIGURES[name]
+    family = CounterMetricFamily(f"{PREFIX}_{figure.name}", figure.help, labels=figure.labels)
+    for labels, value in sorted(values.items()):
+        family.add_metric(labels, value)
+    return family
 
 
 def _gauge(name: str, values: Mapping[tuple[str, ...], float]) -> GaugeMetricFamily:

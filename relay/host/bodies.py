@@ -14,6 +14,12 @@ STEP = 256 * 1024
 WIRE_ALLOWANCE = 1024 * 1024
 """What a body may be larger on the wire than decoded: gzip's own cost for data that does not compress."""
 
+PIECES = 10_000
+"""Chunks of one body that may be of any size; with more, they must hold 16 bytes on the average: each costs time of its
+own, and one byte may be all that it holds."""
+
+_BREATH = 256
+"""Pieces between two breaks."""
 
 MEMBERS = 1000
 """Members of one gzip stream: real ones have one; empty ones cost time without adding a byte."""
@@ -68,6 +74,7 @@ class Body:
         self._limit = limit
         self._kept = bytearray()
         self._wire = 0
+        self._pieces = 0
         self.size = 0
 
     @property
@@ -75,20 +82,28 @@ class Body:
         """Whether bytes on the wire are not the body's bytes."""
         return self._gzip is not None
 
-    def feed(self, chunk: bytes) -> None:
+    def feed(self, chunk: bytes) -> bool:
         """Take bytes as they came over the wire. Call `step` until it has no more before the next.
+
+        Returns:
+            Whether it is time to let others run.
 
         Raises:
             TooLargeError: too many of them.
+            UndecodableError: they come in pieces that are too small.
 
         """
         self._wire += len(chunk)
+        self._pieces += 1
         if self._wire > self._limit.most + WIRE_ALLOWANCE:
             raise TooLargeError(None)
+        if self._pieces > PIECES + self._wire // 16:
+            raise UndecodableError("too many chunks that hold next to nothing")
         if self._gzip is None:
             self._keep(chunk)
         else:
             self._gzip.feed(chunk)
+        return self._pieces % _BREATH == 0
 
     def step(self) -> bool:
         """Decode the next part of what was fed; True when there is more to decode.

@@ -23,11 +23,19 @@ session (a cookie jar) runs one transaction at a time anyhow.
 from __future__ import annotations
 
 import asyncio
+import re
 
 import httpcore
 import httpx
 
-from relay.host.bodies import Body, BodyLimit, TooLargeError, TruncatedError, UndecodableError
+from relay.host.bodies import (
+    WIRE_ALLOWANCE,
+    Body,
+    BodyLimit,
+    TooLargeError,
+    TruncatedError,
+    UndecodableError,
+)
 from relay.host.exchange import HttpFault, HttpRequest, HttpResponse, Pairs, Target, check
 from relay.host.faults import FOREIGN, timed_out, translate
 from relay.host.network import Egress, Progress
@@ -40,6 +48,12 @@ MAX_HEADERS = 200
 
 MAX_COOKIES = 50
 """Cookies of one jar; ServiceNow sets about six. With more the jar is emptied."""
+
+MAX_COOKIE_BYTES = 16 * 1024
+"""Names and values of one jar: they go along with every request."""
+
+_COOKIE = re.compile(r"[ -~]{1,4096}")
+"""What may stand in a Set-Cookie: anything else could not be sent back."""
 
 _NO_BODY = frozenset({204, 304})
 
@@ -76,7 +90,11 @@ class HttpClient:
             HttpFault: there is no usable answer.
 
         """
-        check(request, self._target)
+        try:
+            check(request, self._target)
+        except HttpFault as fault:
+            self._egress.refuse(fault.detail)
+            raise
         loop = asyncio.get_running_loop()
         started = loop.time()
         progress = Progress()
@@ -106,16 +124,14 @@ class HttpClient:
         try:
             if self._transport is None or self._transport.leftover():
                 self._drop()
-                self._transport = Transport(self._target.context, self._target.proxy, self._egress)
+                self._transport = Transport(self._target.origin, self._target.context, self._target.proxy, self._egress)
             response = await self._transport.handle_async_request(self._prepare(request))
-            if self._jar is not None and "set-cookie" in response.headers:
-                self._jar.extract_cookies(response)
-                if len(self._jar.jar) > MAX_COOKIES:
-                    self.drop_cookies()
+            progress.most = progress.received + 2 * request.limit.most + WIRE_ALLOWANCE
             headers = _pairs(response)
             if len(headers) > MAX_HEADERS:
                 detail = f"more than {MAX_HEADERS} header lines"
                 raise HttpFault("broken", detail, maybe_sent=True, status=response.status_code)
+            self._keep_cookies(response)
             body = await self._read(request, response)
             clean = self._keep_alive
         except FOREIGN as error:
@@ -126,6 +142,17 @@ class HttpClient:
             if not clean:
                 self._drop()
         return response.status_code, headers, body
+
+    def _keep_cookies(self, response: httpx.Response) -> None:
+        """Take the cookies that we can give back. A jar that grows beyond what any session needs is emptied."""
+        wanted = [value for value in response.headers.get_list("set-cookie") if _COOKIE.fullmatch(value)]
+        if self._jar is None or not wanted:
+            return
+        headers = [("set-cookie", value) for value in wanted]
+        self._jar.extract_cookies(httpx.Response(response.status_code, headers=headers, request=response.request))
+        held = [len(cookie.name) + len(cookie.value or "") for cookie in self._jar.jar]
+        if len(held) > MAX_COOKIES or sum(held) > MAX_COOKIE_BYTES:
+            self.drop_cookies()
 
     def _prepare(self, request: HttpRequest) -> httpx.Request:
         headers = list(request.headers)
@@ -172,9 +199,10 @@ class HttpClient:
 
 
 async def _take(body: Body, chunk: bytes) -> Exception | None:
-    """Feed a body, letting others run between the parts of a chunk that grows; what is wrong with it, if anything."""
+    """Feed a body, letting others run now and then; what is wrong with it, if anything."""
     try:
-        body.feed(chunk)
+        if body.feed(chunk):
+            await asyncio.sleep(0)
         more = body.step()
         while more:
             await asyncio.sleep(0)

@@ -12,6 +12,7 @@ import contextlib
 import select
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -24,9 +25,18 @@ log = structlog.get_logger("relay.http")
 Stage = Literal["idle", "refused", "connecting", "proxy", "tls", "ready", "sent"]
 HIGH_WATER = 256 * 1024
 """Bytes that may wait unread before the peer is made to wait."""
+HEAD_BYTES = 128 * 1024
+"""Bytes that may come before an answer's headers are complete, "100 Continue" and its like included. httpcore ends one
+head at 100 KiB but takes any number of informational ones, each of which costs time."""
 _ADDRESSES: dict[tuple[str, str, int], str] = {}
 """Where each target, host and port was last connected to. Why for the whole process: a side has many connections, and
 what its name means is no news to each of them."""
+
+Outcome = Literal["connected", "failed", "refused"]
+
+CONNECTS: Counter[tuple[str, Outcome]] = Counter()
+"""Connections by target and outcome since the process began: TCP was connected, it was not, or the relay itself refused
+to try. For the whole process, since figures outlive a configuration."""
 
 
 @dataclass(slots=True)
@@ -35,11 +45,13 @@ class Progress:
 
     `idle` before anything; `connecting` by TCP; `proxy`: connected to the proxy, which has not let us through;
     `tls`: shaking hands with the target; `ready`: connected, nothing of the request handed over; `sent`: the first byte
-    was handed to the target's TLS stream.
+    was handed to the target's TLS stream. Of `received` bytes from the connection the call takes no more than `most`.
     """
 
     stage: Stage = "idle"
     cause: BaseException | None = None
+    received: int = 0
+    most: int = HEAD_BYTES
 
 
 class Wire(asyncio.Protocol):
@@ -97,6 +109,9 @@ class Wire(asyncio.Protocol):
             OSError: the connection broke.
 
         """
+        if self.buffer:
+            # Whoever reads without ever waiting would keep everybody else from running.
+            await asyncio.sleep(0)
         while not self.buffer:
             if self.error is not None:
                 raise self.error
@@ -153,12 +168,17 @@ class Stream(httpcore.AsyncNetworkStream):
         self._final = final
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002, ASYNC109 - httpcore's
-        """Read; the caller's `asyncio.timeout` bounds it."""
+        """Read; the caller's `asyncio.timeout` bounds its time, `Progress.most` its bytes."""
+        progress = self._egress.progress
         try:
-            return await self._wire.read(max_bytes)
+            if progress.received >= progress.most:
+                raise ConnectionAbortedError("more bytes around the answer than any needs")
+            data = await self._wire.read(max_bytes)
         except OSError as error:
-            self._egress.progress.cause = error
+            progress.cause = error
             raise httpcore.ReadError(str(error)) from error
+        progress.received += len(data)
+        return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109 - httpcore's
         """Write; from the first byte to the target on the request counts as sent."""
@@ -195,7 +215,11 @@ class Stream(httpcore.AsyncNetworkStream):
                 raise ConnectionAbortedError("bytes arrived before the TLS handshake")  # noqa: TRY301 - as any failure
             async with asyncio.timeout(egress.connect_timeout):
                 transport = await asyncio.get_running_loop().start_tls(
-                    self._wire.transport, self._wire, ssl_context, server_hostname=server_hostname
+                    # Behind a proxy an IPv6 address comes in the brackets that its CONNECT needs.
+                    self._wire.transport,
+                    self._wire,
+                    ssl_context,
+                    server_hostname=(server_hostname or "").strip("[]"),
                 )
         except TimeoutError:
             self._wire.close()
@@ -252,7 +276,9 @@ class Egress(httpcore.AsyncNetworkBackend):
         """Resolve the name once and connect, if host and port are on the list."""
         if (host, port) != self.allowed:
             self.progress.stage = "refused"
-            log.warning("egress.refused", target=self.name, host=host, port=port)
+            CONNECTS[self.name, "refused"] += 1
+            reason = "host and port are not on the egress list"
+            log.warning("egress.refused", target=self.name, reason=reason, host=host, port=port)
             raise httpcore.ConnectError("not on the egress list")
         self.progress.stage = "connecting"
         try:
@@ -262,10 +288,13 @@ class Egress(httpcore.AsyncNetworkBackend):
                     Wire, host, port, happy_eyeballs_delay=0.25
                 )
         except TimeoutError:
+            CONNECTS[self.name, "failed"] += 1
             raise httpcore.ConnectTimeout("TCP") from None
         except OSError as error:
+            CONNECTS[self.name, "failed"] += 1
             self.progress.cause = error
             raise httpcore.ConnectError(str(error)) from error
+        CONNECTS[self.name, "connected"] += 1
         self.wire = wire
         with contextlib.suppress(OSError):
             transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -278,6 +307,11 @@ class Egress(httpcore.AsyncNetworkBackend):
         _ADDRESSES[side] = address
         self.progress.stage = "proxy" if self.proxied else "tls"
         return Stream(self, wire)
+
+    def refuse(self, reason: str) -> None:
+        """Tell and count that a request was not let out."""
+        CONNECTS[self.name, "refused"] += 1
+        log.warning("egress.refused", target=self.name, reason=reason)
 
     def abort(self) -> None:
         """Let the connection go, whatever is under way on it."""

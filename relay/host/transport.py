@@ -31,10 +31,16 @@ class Transport(httpx.AsyncBaseTransport):
     """Carries requests over one connection, straight or through a proxy.
 
     Why not httpx's own: it takes no network backend, and it sends a normalised target. The request's extension
-    `relay_target` holds the exact bytes.
+    `relay_target` holds the exact bytes. Host and port, which a proxy is told in the CONNECT line, are those of
+    `origin`, never a request's.
     """
 
-    def __init__(self, context: ssl.SSLContext, proxy: Proxy | None, egress: Egress) -> None:
+    def __init__(self, origin: str, context: ssl.SSLContext, proxy: Proxy | None, egress: Egress) -> None:
+        url = httpx.URL(origin)
+        host = url.raw_host
+        # httpcore writes `host:port` into the CONNECT line as it is, and an IPv6 address stands there in brackets.
+        self._host = b"[%b]" % host if proxy is not None and b":" in host else host
+        self._port = url.port
         common: dict[str, Any] = {
             "ssl_context": context,
             "max_connections": 1,
@@ -51,12 +57,11 @@ class Transport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; the answer's body is read from `aiter_raw`. Raises httpcore's exceptions."""
-        url = request.url
         response = await self._pool.handle_async_request(
             httpcore.Request(
                 request.method,
                 httpcore.URL(
-                    scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=request.extensions["relay_target"]
+                    scheme=b"https", host=self._host, port=self._port, target=request.extensions["relay_target"]
                 ),
                 headers=request.headers.raw,
                 content=request.stream,

@@ -342,6 +342,7 @@ async def test_the_network_refuses_what_is_not_on_its_list(authority: Authority,
             "event": "egress.refused",
             "log_level": "warning",
             "target": "test",
+            "reason": "host and port are not on the egress list",
             "host": "localhost",
             "port": server.port,
         }

@@ -87,6 +87,7 @@ async def test_a_reader_that_is_slow_holds_the_peer(authority: Authority, certif
 
     async with HttpsServer(pour, certificate) as server:
         egress, stream = await connected(server, authority)
+        egress.progress.most = 2 * total
         await stream.write(b"GET / HTTP/1.1\r\n\r\n")
         wire = egress.wire
         assert wire is not None

@@ -13,41 +13,58 @@ import html
 import json
 import re
 from base64 import b64encode, urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 from urllib.parse import quote, quote_plus
 
 from relay.core.secret import Secret
 
 SHORTEST: Final = 8
+LEARNED: Final = 256
+"""Secrets of the running work that are kept in mind, and as many again from before: each request may bring a cookie."""
 
 
 class Redactor:
     """Knows the secrets of the process and blanks them.
 
-    `add` may be called while another thread scrubs: the pattern is replaced as a whole.
+    Both kinds may be made known while another thread scrubs: the index is only ever added to, or replaced as a whole.
+
+    Why an index by the first eight characters and no pattern of all secrets: one private key has hundreds of forms,
+    and a pattern compares each of them at every place of every text.
     """
 
-    __slots__ = ("_longest", "_needles", "_pattern")
+    __slots__ = ("_fixed", "_index", "_old", "_young")
 
     def __init__(self) -> None:
-        self._needles: frozenset[str] = frozenset()
-        self._pattern: re.Pattern[str] | None = None
-        self._longest = 0
+        self._index: dict[str, tuple[str, ...]] = {}
+        self._fixed: set[str] = set()
+        self._young: dict[Secret, frozenset[str]] = {}
+        self._old: dict[Secret, frozenset[str]] = {}
 
     def add(self, secret: Secret, username: str | None = None) -> None:
-        """Blank this secret from now on; with a username also the pair of the two as HTTP Basic sends it."""
+        """Blank a secret of the configuration, for ever; with a username also the pair as HTTP Basic sends it."""
         text = secret.reveal()
         found = set(forms(text))
         if username is not None:
             found.update(pair_forms(username, text))
-        if found <= self._needles:
+        new = found - self._fixed
+        self._fixed |= new
+        _enter(self._index, new)
+
+    def learn(self, secret: Secret) -> None:
+        """Blank a secret that came up at work, such as a token or a cookie, until hundreds of others came after it."""
+        if secret in self._young:
             return
-        self._needles |= found
-        # Longest first: of two needles that begin alike, `re` takes the one that stands first.
-        ordered = sorted(self._needles, key=lambda needle: (-len(needle), needle))
-        self._longest = len(ordered[0])
-        self._pattern = re.compile("|".join(map(re.escape, ordered)))
+        if len(self._young) >= LEARNED:
+            self._old, self._young = self._young, {}
+            index: dict[str, tuple[str, ...]] = {}
+            _enter(index, self._fixed.union(*self._old.values()))
+            self._index = index
+        found = self._old.get(secret)
+        if found is None:
+            found = frozenset(forms(secret.reveal()))
+            _enter(self._index, found)
+        self._young[secret] = found
 
     def scrub(self, text: str, limit: int | None = None) -> str:
         """The text with secrets blanked, no longer than `limit` characters of the original.
@@ -55,19 +72,28 @@ class Redactor:
         A secret that begins before the limit is blanked whole: the cut never leaves its beginning behind.
         """
         end = len(text) if limit is None else min(limit, len(text))
-        if self._pattern is None or len(text) < SHORTEST:
-            return text[:end]
+        index = self._index
+        begins = [at for at in range(min(end, len(text) - SHORTEST + 1)) if text[at : at + SHORTEST] in index]
         kept: list[str] = []
         position = 0
-        for match in self._pattern.finditer(text, 0, end + self._longest):
-            if match.start() >= end:
-                break
-            kept += (text[position : match.start()], Secret.MASK)
-            position = match.end()
+        for at in begins:
+            found = next((needle for needle in index[text[at : at + SHORTEST]] if text.startswith(needle, at)), None)
+            if found is not None and at + len(found) > position:
+                if at >= position:
+                    kept += (text[position:at], Secret.MASK)
+                position = at + len(found)  # of two that overlap, both go
         if not kept:
             return text[:end]
         kept.append(text[position:end])
         return "".join(kept)
+
+
+def _enter(index: dict[str, tuple[str, ...]], needles: Iterable[str]) -> None:
+    """Longest first: of two needles that begin alike, the first that fits is blanked."""
+    for needle in needles:
+        known = index.get(needle[:SHORTEST], ())
+        if needle not in known:
+            index[needle[:SHORTEST]] = tuple(sorted((*known, needle), key=len, reverse=True))
 
 
 def forms(text: str) -> Iterator[str]:
@@ -96,15 +122,20 @@ def pair_forms(username: str, password: str) -> Iterator[str]:
 
 def _spellings(value: str) -> Iterator[str]:
     yield value
-    for encoded in (quote(value, safe=""), quote(value), quote_plus(value), quote_plus(value, safe="/")):
-        yield encoded
-        yield re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), encoded)
+    for encode in (quote, quote_plus):
+        for safe in ("", "/"):
+            encoded = encode(value, safe=safe, errors="replace")
+            yield encoded
+            yield re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), encoded)
     yield json.dumps(value)[1:-1]
     yield json.dumps(value, ensure_ascii=False)[1:-1]
     yield html.escape(value)
     yield html.escape(value, quote=False)
     yield repr(value)[1:-1]
-    yield from _base64(value.encode("utf-8", "replace"))
+    raw = value.encode("utf-8", "replace")
+    yield repr(raw)[2:-1]
+    for one in {raw, value.encode("latin-1", "replace")}:
+        yield from _base64(one)
 
 
 def _base64(raw: bytes) -> Iterator[str]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import html
 import json
+import threading
+import timeit
 from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.redact import SHORTEST, Redactor
+from relay.core.redact import LEARNED, SHORTEST, Redactor
 from relay.core.secret import Secret
 
 CANARY = 'Zq8!ca"nary/p&ss wörd+<7>'
@@ -43,6 +45,7 @@ def knowing(*secrets: str, username: str | None = None) -> Redactor:
         html.escape(CANARY),
         html.escape(CANARY, quote=False),
         repr(CANARY),
+        repr(CANARY.encode())[1:],
     ],
 )
 def test_written_forms_are_blanked(form: str) -> None:
@@ -53,13 +56,15 @@ def test_written_forms_are_blanked(form: str) -> None:
 
 @pytest.mark.parametrize("offset", range(7))
 @pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
-def test_base64_is_blanked_wherever_it_begins(offset: int, encode: object) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_base64_is_blanked_wherever_it_begins(offset: int, encode: object, encoding: str) -> None:
     """Base64 of anything that holds the secret shows at most the few bits that its neighbours share."""
-    encoded = encode(b"x" * offset + CANARY.encode() + b"tail")  # type: ignore[operator]
+    raw = CANARY.encode(encoding)
+    encoded = encode(b"x" * offset + raw + b"tail")  # type: ignore[operator]
     shown = knowing(CANARY).scrub(encoded.decode())
     assert "********" in shown
     left = shown.replace("********", "")
-    assert len(left) <= len(encoded) - len(CANARY.encode()) * 8 // 6 + 2
+    assert len(left) <= len(encoded) - len(raw) * 8 // 6 + 2
 
 
 def test_basic_pair_is_blanked_whole() -> None:
@@ -98,18 +103,73 @@ def test_cut_never_leaves_the_beginning_of_a_secret() -> None:
         assert shown.startswith(text[: min(limit, 10)])
 
 
-def test_knowing_a_secret_twice_changes_nothing() -> None:
-    """Reading a secret again, as after each rotation check, does not make the pattern anew."""
-    redactor = knowing(CANARY)
-    before = redactor._pattern
-    redactor.add(Secret(CANARY))
-    assert redactor._pattern is before
+def test_of_secrets_that_overlap_nothing_is_left() -> None:
+    """Where the end of one secret is the beginning of another, both are blanked to their ends."""
+    assert knowing("password1", "word12345", "12345678").scrub("a password12345678 b") == "a ******** b"
+
+
+def test_a_rotated_secret_is_blanked_beside_the_former() -> None:
+    """After a rotation lines that quote the old value are blanked as well."""
+    redactor = knowing("the-first-one")
+    redactor.add(Secret("the-second-one"))
+    assert redactor.scrub("the-first-one the-second-one") == "******** ********"
+
+
+def test_what_came_up_at_work_is_blanked_and_forgotten_in_time() -> None:
+    """The newest tokens and cookies are blanked, old ones go, one in use and those of the configuration stay."""
+    redactor = knowing("of-the-configuration")
+    for number in range(LEARNED * 3):
+        redactor.learn(Secret("the-one-in-use"))
+        redactor.learn(Secret(f"cookie-{number:06d}"))
+    text = f"of-the-configuration the-one-in-use cookie-{LEARNED * 3 - 1:06d}"
+    assert redactor.scrub(text) == "******** ******** ********"
+    assert redactor.scrub("cookie-000001") == "cookie-000001"
+    assert len(redactor._index) < LEARNED * 2 * 12
+
+
+def test_text_is_scrubbed_while_secrets_arrive() -> None:
+    """Threads that log while tokens come and go see every secret blanked that was known before they began."""
+    redactor = knowing("of-the-configuration")
+    done = threading.Event()
+
+    def arrive() -> None:
+        for number in range(LEARNED * 5):
+            redactor.learn(Secret(f"token-{number:09d}"))
+        done.set()
+
+    thread = threading.Thread(target=arrive)
+    thread.start()
+    shown = set()
+    while not done.is_set():
+        shown.add(redactor.scrub("x of-the-configuration"))
+    thread.join()
+    assert shown <= {"x ********"}
+
+
+@pytest.mark.parametrize("length", [8, 600])
+def test_scrubbing_does_not_depend_on_how_many_secrets_there_are(length: int) -> None:
+    """A private key of hundreds of forms makes no line slower by more than a few times."""
+    few, many = knowing("x" * length), knowing("x" * length, PEM * 20)
+    text = "health.fail subject=servicenow cannot be reached " * 40
+
+    def spent(redactor: Redactor) -> float:
+        return min(timeit.repeat(lambda: redactor.scrub(text), number=20, repeat=5))
+
+    assert spent(many) < 5 * spent(few)
 
 
 def test_without_secrets_text_is_only_cut() -> None:
     """A redactor that knows nothing leaves text alone."""
     assert Redactor().scrub("abcdefghij") == "abcdefghij"
     assert Redactor().scrub("abcdefghij", 3) == "abc"
+
+
+@given(st.text(min_size=SHORTEST) | st.text("\ud800ab", min_size=SHORTEST))
+def test_every_text_can_be_a_secret(secret: str) -> None:
+    """Also one that no encoding takes, as JSON can hold it."""
+    redactor = Redactor()
+    redactor.learn(Secret(secret))
+    assert redactor.scrub(secret) == Secret.MASK
 
 
 @given(st.text(min_size=SHORTEST), st.text(), st.text(), st.integers(0, 100) | st.none())

@@ -121,7 +121,6 @@ WAYS: dict[str, Callable[[], str]] = {
         int,
         open,
         lambda secret: "a" + secret,  # type: ignore[operator]
-        lambda secret: " ".join(["a", secret]),  # type: ignore[list-item]
         lambda secret: {}[secret],
         lambda secret: asdict(Holder("a", secret)),
         lambda secret: Model(secret=secret).model_dump_json(),

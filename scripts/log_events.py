@@ -85,6 +85,7 @@ EVENTS = {
     "queue.seen": "a new record is on disk; `lane` is its appliance, empty for what needs none",
     "queue.sending": "the intent is in the audit log and the call is about to leave",
     "queue.stale": "a change lost the race against another one",
+    "queue.signature_accepted": "the work is signed by a key that is known, and its nonce is now this record's own",
     "queue.taken": "the record is gone or is not ours any more, so it is forgotten",
     "queue.taken_for_good": "the record is gone and its call may have been made, so its id is remembered",
     "queue.uncertain": "a record of ours that the store did not know was found `processing` and is taken over",

@@ -120,7 +120,7 @@ _ROWS = (
     Code(4015, "error", "the answer is larger than ServiceNow may be given", "narrow the call, or raise servicenow.answer_bytes"),
     Code(4016, "error", "ServiceNow refused the answer's record", "look at the instance's log; the full answer could not be delivered"),
     Code(4017, "warning", "the work must be signed and is not", "sign it as the page on signed work says"),
-    Code(4018, "warning", "relay_signature is not of the form v1.<key id>.<time>.<nonce>.<code>", "correct the script that signs"),
+    Code(4018, "warning", "the signature is not well-formed", "correct the script that signs as the page on signed work says"),
     Code(4019, "warning", "the work is signed with a key that the relay does not have", "give the key to the relay in servicenow.signature_keys, or sign with one that it has"),
     Code(4020, "error", "the signature does not fit the work", "if the script that signs is right ('bseries-relay policy test --json' shows what it must sign), the record was changed: find out by whom"),
     Code(4021, "warning", "the work was signed too long ago, or in the future", "sign when the record is written; compare the clocks of ServiceNow's nodes"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from relay.core.record import Record, Work
 
@@ -78,7 +78,11 @@ class FoundInput:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a record asks for: the work, and the parameters to echo (secrets already left out)."""
+    """What a record asks for: the work, and the parameters to echo (secrets already left out).
+
+    `signature`: the record's `relay_signature` as it stands there; None when it has none.
+    """
 
     work: Work
     parameters: tuple[tuple[str, str], ...]
+    signature: str | None = field(default=None, repr=False)

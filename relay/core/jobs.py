@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 Json = Any
 """What `json.loads` gives: None, bool, int, float, str, list, dict."""
@@ -79,6 +79,11 @@ class Nonce:
 
     text: str
     time: float
+
+
+Once = Literal["done", "stale", "used", "forgotten"]
+"""What became of a change that goes with a nonce: made; the job is no longer what it was; another job has the nonce;
+the nonce is of a time that is not remembered any more. Nothing was stored but for the first."""
 
 
 @dataclass(frozen=True, slots=True)

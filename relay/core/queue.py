@@ -49,6 +49,7 @@ QUEUE = StateTable(
             "discarded": ANSWERED,
             "given up": ANSWERED,
             "put off": CLAIMED,
+            "signature accepted": CLAIMED,
             "sending": FORWARDING,
             "taken": DROPPED,
             "answered there": INSERTED,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import structlog
 
-from relay.core.jobs import Change, Job, Json, NewJob, changed
+from relay.core.jobs import Change, Job, Json, NewJob, Nonce, changed
 from relay.core.machine import StateTable
 from relay.jobs.ports import Clock, Store
 
@@ -109,6 +110,22 @@ class Ledger:
         if job is None:
             raise StaleJob(move.job.id)
         return job
+
+    async def step_once(self, move: Move, nonce: Nonce) -> Job | Literal["used", "forgotten"]:
+        """Store one move and make a nonce its job's own, in one commit; else why the nonce cannot be.
+
+        Raises:
+            StaleJob: the job had changed meanwhile.
+
+        """
+        change = self._change(move, self._clock.wall())
+        done = await self._store.change_once(change, nonce)
+        if done in {"used", "forgotten"}:
+            return done
+        self._report(move, change, stored=done == "done")
+        if done == "stale":
+            raise StaleJob(move.job.id)
+        return change.after
 
     def _change(self, move: Move, now: float) -> Change:
         state = self._tables[move.job.kind].advance(move.job.state, move.event)

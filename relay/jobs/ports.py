@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
-from relay.core.jobs import Change, Job, Json, NewJob, Tombstone
+from relay.core.jobs import Change, Job, Json, NewJob, Nonce, Once, Tombstone
 
 
 class Clock(Protocol):
@@ -29,6 +29,20 @@ class Store(Protocol):
 
     async def change(self, changes: Sequence[Change]) -> list[bool]:
         """Compare-and-set each by (id, state, version); False where the job is no longer what `before` says."""
+        ...
+
+    async def change_once(self, change: Change, nonce: Nonce) -> Once:
+        """Compare-and-set a job and make a nonce its own, in one commit, unless another job has the nonce already.
+
+        A job may do so again with its own nonce.
+        """
+        ...
+
+    async def forget_nonces(self, before: float, limit: int) -> int:
+        """Forget nonces of times before `before`; returns how many, at most `limit`.
+
+        From then on `change_once` refuses every nonce of such a time that it does not know.
+        """
         ...
 
     async def forget(self, jobs: Sequence[Job]) -> list[bool]:

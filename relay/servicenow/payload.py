@@ -27,6 +27,7 @@ from relay.servicenow.payload_shapes import (
     RESERVED,
     SALVAGED,
     SHAPES,
+    SIGNATURE,
     Shape,
     is_encrypted,
     is_secret_name,
@@ -59,7 +60,8 @@ class PayloadCodec:
         given = _parameters(root)
         _refuse_repeated(given, shape)
         try:
-            return Request(_work(shape, record, root, dict(given)), _to_echo(given))
+            pairs = dict(given)
+            return Request(_work(shape, record, root, pairs), _to_echo(given), pairs.get(SIGNATURE))
         except (XmlError, json_reader.JsonError) as error:
             raise WorkError(4006, str(error)) from None
 

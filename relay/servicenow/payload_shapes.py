@@ -30,13 +30,15 @@ class Shape:
     once: frozenset[str] | None = frozenset()
 
 
+SIGNATURE: Final = "relay_signature"
+
 HTTP_PARAMETERS: Final = frozenset(
-    {"http_method", "source", "message_headers", "message_parameters", "content", "relay_signature"}
+    {"http_method", "source", "message_headers", "message_parameters", "content", SIGNATURE}
 )
 
 SHAPES: Final = {
     "RESTProbe": Shape("http", HTTP_PARAMETERS),
-    "SOAPProbe": Shape("soap", frozenset({"source"})),
+    "SOAPProbe": Shape("soap", frozenset({"source", SIGNATURE})),
     "BSeriesProbe": Shape("typed", None),
     "SystemCommand": Shape("command"),
     "HeartbeatProbe": Shape("heartbeat"),
@@ -55,7 +57,7 @@ RESERVED: Final = frozenset(
         "appliance",
         "format",
         "operation",
-        "relay_signature",
+        SIGNATURE,
     }
 )
 """Parameters of a BSeriesProbe that are never arguments: RESTMessageV2 adds them, or the relay itself reads them."""
@@ -66,7 +68,7 @@ SECRET_HEADERS: Final = frozenset({"authorization", "proxy-authorization", "cook
 ENCRYPTED: Final = "enc:"
 """A value of this prefix is encrypted for the key pair of a MID server and cannot be read here."""
 
-NOT_ECHOED: Final = frozenset({"relay_signature", "http_status_code", "output_encoding", "error_string", "ecc_queue"})
+NOT_ECHOED: Final = frozenset({SIGNATURE, "http_status_code", "output_encoding", "error_string", "ecc_queue"})
 """Parameters that an answer never copies: the signature, and those that the relay sets itself."""
 
 OVERRIDES: Final = frozenset({"name", "source"})

@@ -75,6 +75,15 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             crc INTEGER NOT NULL
         ) WITHOUT ROWID""",
     ),
+    (
+        """CREATE TABLE nonces (
+            nonce TEXT PRIMARY KEY,
+            job TEXT NOT NULL,
+            time REAL NOT NULL,
+            crc INTEGER NOT NULL
+        ) WITHOUT ROWID""",
+        "CREATE INDEX nonces_time ON nonces (time)",
+    ),
 )
 """Each entry brings the schema from its index to the next number. An entry that was released never changes."""
 

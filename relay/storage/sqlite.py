@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from relay.core.errors import InternalError, StorageError
-from relay.core.jobs import Change, Job, Json, NewJob, Tombstone
+from relay.core.jobs import Change, Job, Json, NewJob, Nonce, Once, Tombstone
 from relay.host.clock import Clock
 from relay.host.groups import GroupThread
-from relay.storage import due, queries
+from relay.storage import due, nonces, queries
 from relay.storage.due import Where
 from relay.storage.key import StorageKey
 from relay.storage.queries import Addition, Exchange, Sweeping
@@ -84,17 +84,16 @@ class SqliteStore:
 
     async def change(self, changes: Sequence[Change]) -> list[bool]:
         """Compare-and-set each by (id, state, version); False where the job is no longer what `before` says."""
-        for one in changes:
-            if (one.after.id, one.after.kind, one.after.version) != (
-                one.before.id,
-                one.before.kind,
-                one.before.version + 1,
-            ):
-                raise InternalError(9001, "a change must keep id and kind and take the next version")
-        rows = [row_of(one.after) for one in changes]
-        sealed = await self._seal([(one.before.id, one.bodies) for one in changes])
-        exchanges = [Exchange(one.before, row, parts) for one, row, parts in zip(changes, rows, sealed, strict=True)]
-        return await self._ask(partial(queries.change, exchanges=exchanges))
+        return await self._ask(partial(queries.change, exchanges=await self._exchanges(changes)))
+
+    async def change_once(self, change: Change, nonce: Nonce) -> Once:
+        """Compare-and-set a job and make a nonce its own, unless another job has it; see `relay.storage.nonces`."""
+        (exchange,) = await self._exchanges([change])
+        return await self._ask(partial(nonces.change_once, exchange=exchange, nonce=nonce))
+
+    async def forget_nonces(self, before: float, limit: int) -> int:
+        """Forget nonces of times before `before`; returns how many, at most `limit`."""
+        return await self._ask(partial(nonces.forget, before=before, limit=limit))
 
     async def forget(self, jobs: Sequence[Job]) -> list[bool]:
         """Delete jobs without a tombstone; False where the job is no longer what the caller saw."""
@@ -171,6 +170,18 @@ class SqliteStore:
     async def set_fact(self, name: str, value: Json) -> None:
         """Set a durable fact; None deletes it."""
         await self._ask(partial(queries.set_fact, name=name, text=None if value is None else text_of(value)))
+
+    async def _exchanges(self, changes: Sequence[Change]) -> list[Exchange]:
+        for one in changes:
+            if (one.after.id, one.after.kind, one.after.version) != (
+                one.before.id,
+                one.before.kind,
+                one.before.version + 1,
+            ):
+                raise InternalError(9001, "a change must keep id and kind and take the next version")
+        rows = [row_of(one.after) for one in changes]
+        sealed = await self._seal([(one.before.id, one.bodies) for one in changes])
+        return [Exchange(one.before, row, parts) for one, row, parts in zip(changes, rows, sealed, strict=True)]
 
     async def _ask(self, operation: Callable[[sqlite3.Connection], T]) -> T:
         result: T = await self._thread.ask(operation)

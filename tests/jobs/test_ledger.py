@@ -6,7 +6,7 @@ import pytest
 from support.memory import MemoryStore
 from support.virtual import EPOCH
 
-from relay.core.jobs import Job, NewJob
+from relay.core.jobs import Job, NewJob, Nonce
 from relay.core.machine import ImpossibleTransition
 from relay.core.queue import QUEUE
 from relay.jobs.ledger import Ledger, Move, StaleJob, trace_of
@@ -75,6 +75,26 @@ async def test_a_lost_race_gives_none_and_its_step_raises(ledger: Ledger, store:
         await ledger.step(Move(job, "put off"))
     assert store.jobs["one"].job.state == "CLAIMED"
     assert heard == []
+
+
+async def test_a_step_with_a_nonce_is_made_once(ledger: Ledger, store: MemoryStore) -> None:
+    """The job that has a nonce moves; another one does not, nor one that had changed, nor one of a forgotten time."""
+    one, two = await added(ledger, "one", "two")
+    heard: list[str] = []
+    ledger.listen(lambda job: heard.append(f"{job.id} {job.state}"))
+    after = await ledger.step_once(Move(one, "claimed", data={"c": 3}), Nonce("nonce", 5.0))
+    assert after == store.jobs["one"].job
+    assert isinstance(after, Job)
+    assert (after.state, after.data["c"]) == ("CLAIMED", 3)
+    assert await ledger.step_once(Move(two, "claimed"), Nonce("nonce", 5.0)) == "used"
+    await store.forget_nonces(9.0, 10)
+    assert await ledger.step_once(Move(two, "claimed"), Nonce("other", 5.0)) == "forgotten"
+    with pytest.raises(StaleJob, match="one"):
+        await ledger.step_once(Move(one, "claimed"), Nonce("third", 9.0))
+    with pytest.raises(ImpossibleTransition):
+        await ledger.step_once(Move(two, "closed"), Nonce("fourth", 9.0))
+    assert store.jobs["two"].job == two
+    assert heard == ["one CLAIMED"]
 
 
 async def test_a_dropped_job_leaves_no_trace(ledger: Ledger, store: MemoryStore) -> None:

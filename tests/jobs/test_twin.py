@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.memory import MemoryStore
 
-from relay.core.jobs import Change, NewJob, changed
+from relay.core.jobs import Change, NewJob, Nonce, changed
 from relay.core.secret import Secret
 from relay.host.clock import Clock
 from relay.storage.key import StorageKey
@@ -26,11 +26,13 @@ STEPS = st.one_of(
     st.tuples(st.just("forget"), NAMES, st.booleans()),
     st.tuples(st.just("due"), st.sampled_from([None, "", "x"]), st.integers(1, 3)),
     st.tuples(st.just("sweep"), st.sampled_from([0.0, 100.0])),
+    st.tuples(st.just("once"), NAMES, st.sampled_from("nm"), TIMES, st.booleans()),
+    st.tuples(st.just("forget nonces"), TIMES, st.integers(1, 2)),
     st.tuples(st.just("fact"), NAMES, st.sampled_from([None, True, {"a": [1]}])),
 )
 
 
-async def take(store: Any, step: tuple[Any, ...], now: float) -> Any:  # noqa: PLR0911  # one for each step
+async def take(store: Any, step: tuple[Any, ...], now: float) -> Any:  # noqa: C901, PLR0911  # one for each step
     """One step; what it tells, in a form that can be compared."""
     match step:
         case ("add", name, priority, lane, not_before):
@@ -59,6 +61,15 @@ async def take(store: Any, step: tuple[Any, ...], now: float) -> Any:  # noqa: P
         case ("sweep", before):
             forgotten = await store.forget_bodies("queue", ["CLOSED", "SEEN"], before - 20.0, 2)
             return forgotten, await store.sweep("queue", ["CLOSED"], before, before - 50.0, 10)
+        case ("once", name, nonce, signed, stale):
+            (job,) = await store.get([name])
+            if job is None:
+                return None
+            once = Change(job, changed(job, job.state, now))
+            first = await store.change_once(once, Nonce(nonce, signed))
+            return first, await store.change_once(once, Nonce(nonce, signed)) if stale else None
+        case ("forget nonces", before, limit):
+            return await store.forget_nonces(before, limit)
         case ("fact", name, value):
             await store.set_fact(name, value)
             return await store.fact(name)

@@ -184,6 +184,19 @@ def test_secret_parameters_are_dropped(name: str, value: str) -> None:
         assert "very-secret" not in str(request)
 
 
+@pytest.mark.parametrize("topic", ["RESTProbe", "SOAPProbe", "BSeriesProbe"])
+def test_the_signature_is_kept_apart(topic: str) -> None:
+    """A signature is taken over as it stands, is no argument, and is absent where the record has none."""
+    for value in ("v1.k.1.nonce123.mac", "", " v1 "):
+        request = read(topic, parameters(("relay_signature", value)), name="get", source="u")
+        assert request.signature == value
+        assert request.work == read(topic, parameters(), name="get", source="u").work
+    assert read(topic, parameters(), name="get", source="u").signature is None
+    with pytest.raises(WorkError) as error:
+        read(topic, parameters(("relay_signature", "a"), ("relay_signature", "a")), name="get", source="u")
+    assert error.value.number == 4006
+
+
 def test_secrets_in_query_and_form_are_dropped() -> None:
     """Legacy credentials in the query, the URL and a form body are dropped; the rest stays byte for byte."""
     request = read(

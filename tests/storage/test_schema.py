@@ -13,10 +13,13 @@ import pytest
 from support.store import KEY, NOW, StillClock, new, open_store
 
 from relay.core.errors import StorageError
-from relay.core.jobs import Job
+from relay.core.jobs import Change, Job, Nonce, changed
 from relay.storage import schema
 from relay.storage.schema import MIGRATIONS, STORE, keys_in_use
 from relay.storage.sqlite import SqliteStore
+
+NONCE = Nonce("5f08b46b6cea4fbe8b1d53713123e29e", NOW)
+CURRENT = [(number, NOW) for number in range(1, len(MIGRATIONS) + 1)]
 
 
 async def refusal(folder: Path) -> int:
@@ -29,8 +32,12 @@ async def filled(folder: Path, jobs: int = 30) -> list[Job | None]:
     store = await open_store(folder)
     added = await store.add([new(f"{n:032}", data={"n": n}, bodies={"p": b"body %d" % n}) for n in range(jobs)], NOW)
     await store.set_fact("fact", "value")
+    first = added[0]
+    assert first is not None
+    after = changed(first, "SEEN", NOW)
+    assert await store.change_once(Change(first, after), NONCE) == "done"
     await store.close()
-    return added
+    return [after, *added[1:]]
 
 
 async def test_files_are_private_whatever_the_umask(tmp_path: Path) -> None:
@@ -60,7 +67,7 @@ async def test_the_store_syncs_every_commit(tmp_path: Path) -> None:
 
     found = {name: pragma(name) for name in ("journal_mode", "synchronous", "foreign_keys", "auto_vacuum")}
     assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "auto_vacuum": 2}
-    assert store._writer._db.execute("SELECT version, applied FROM migrations").fetchall() == [(1, NOW)]
+    assert store._writer._db.execute("SELECT version, applied FROM migrations").fetchall() == CURRENT
     await store.close()
 
 
@@ -83,7 +90,7 @@ async def test_an_older_schema_is_brought_up(tmp_path: Path, monkeypatch: pytest
         store = await SqliteStore.open(tmp_path, KEY, StillClock(NOW + 9))
         assert await store.get([job.id for job in jobs if job]) == jobs
         versions = store._writer._db.execute("SELECT version, applied FROM migrations").fetchall()
-        assert versions == [(1, NOW), (2, NOW + 9)]
+        assert versions == [*CURRENT, (len(MIGRATIONS) + 1, NOW + 9)]
         await store.close()
 
 
@@ -173,6 +180,9 @@ async def outcome(folder: Path, jobs: list[Job | None]) -> str:
         assert await store.known(ids) == dict.fromkeys(ids, "SEEN")
         assert await store.bodies(ids, "p") == [b"body %d" % number for number in range(len(ids))]
         assert await store.fact("fact") == "value"
+        last = jobs[-1]
+        assert last is not None
+        assert await store.change_once(Change(last, changed(last, "SEEN", NOW)), NONCE) == "used"
     except StorageError as error:
         return error.code
     finally:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from relay.core.jobs import Change, Job, Json, NewJob, Tombstone
+from relay.core.jobs import Change, Job, Json, NewJob, Nonce, Once, Tombstone
 
 FAR = 3600.0
 When = Literal["before", "after"]
@@ -107,6 +107,8 @@ class MemoryStore:
         self.jobs: dict[str, Stored] = {}
         self.stones: dict[str, Tombstone] = {}
         self.facts: dict[str, str] = {}
+        self.nonces: dict[str, tuple[str, float]] = {}
+        self.forgotten = 0.0
         self.rows = 0
         self.asked: Counter[str] = Counter()
         self.fail: Callable[[str], BaseException | None] = lambda _name: None
@@ -151,6 +153,26 @@ class MemoryStore:
                     if body is not None:
                         known.bodies[name] = body
         return done
+
+    async def change_once(self, change: Change, nonce: Nonce) -> Once:
+        self._ask("change_once")
+        owner, time = self.nonces.get(nonce.text, ("", nonce.time))
+        if owner not in {"", change.before.id}:
+            return "used"
+        if not owner and nonce.time < self.forgotten:
+            return "forgotten"
+        if await self.change([change]) == [False]:
+            return "stale"
+        self.nonces[nonce.text] = (change.before.id, max(time, nonce.time))
+        return "done"
+
+    async def forget_nonces(self, before: float, limit: int) -> int:
+        self._ask("forget_nonces")
+        self.forgotten = max(before, self.forgotten)
+        old = sorted((time, text) for text, (_, time) in self.nonces.items() if time < before)[:limit]
+        for _, text in old:
+            del self.nonces[text]
+        return len(old)
 
     async def forget(self, jobs: Sequence[Job]) -> list[bool]:
         self._ask("forget")

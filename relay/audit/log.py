@@ -7,50 +7,65 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
+import structlog
+
+from relay.audit import checkpoints
+from relay.audit.growth import Place, regrow, save
+from relay.audit.keys import known_keys
 from relay.audit.memory import Memory
 from relay.audit.segment import Segment, open_segment
 from relay.audit.segments import FOLDER, LARGEST_WRITE
 from relay.core.chain import LONGEST_LINE, Entry, Head, entry_of, key_of, next_line
+from relay.core.checkpoint import Note
 from relay.core.errors import InternalError, StorageError
 from relay.core.jobs import Json
+from relay.core.merkle import leaf_hash
 from relay.host.clock import Clock
 from relay.host.groups import GroupThread
 
+log = structlog.get_logger("relay.audit")
+
 Key = tuple[bytes, bytes]
+
+LARGEST_SEGMENT = 64 * 1024 * 1024
+"""Bytes after which the next segment begins. The relay deletes none."""
 
 
 class AuditLog:
     """The log in `<state folder>/audit`. The caller holds the state folder's lock."""
 
-    def __init__(self, segment: Segment, head: Head, memory: Memory, clock: Clock) -> None:
+    def __init__(self, folder: Path, segment: Segment, place: Place, memory: Memory, clock: Clock) -> None:
+        self.folder = folder
         self._segment = segment
-        self._head = head
+        self._place = self._kept = place
+        self._keeping = threading.Lock()
         self._memory = memory
         self._clock = clock
         self._thread: GroupThread[Sequence[Entry], None] = GroupThread("audit", self._serve)
 
     @classmethod
-    async def open(cls, folder: Path, clock: Clock) -> Self:
+    async def open(cls, state: Path, clock: Clock) -> Self:
         """Open the log of a state folder; it is made when it is missing. A torn end is set aside and recorded.
 
         Raises:
             StorageError: BSR-5007 it cannot be written, BSR-5005 a write was lost, BSR-5011 it cannot be continued.
 
         """
-        memory = Memory()
-        now = timestamp(clock.wall())
-        segment, head = await asyncio.to_thread(open_segment, folder / FOLDER, memory, now)
-        return cls(segment, head, memory, clock)
+        folder, memory = state / FOLDER, Memory()
+        segment, place = await asyncio.to_thread(_open, folder, memory, timestamp(clock.wall()))
+        return cls(folder, segment, place, memory, clock)
 
     async def close(self) -> None:
         """Write what was asked, then close the file. May be called twice."""
         await self._thread.close()
         self._segment.close()
+        await asyncio.to_thread(self.keep, self._place)
 
     @property
     def failure(self) -> StorageError | None:
@@ -58,9 +73,14 @@ class AuditLog:
         return self._segment.failure
 
     @property
+    def place(self) -> Place:
+        """The end on disk, of the chain and of the tree."""
+        return self._place
+
+    @property
     def head(self) -> Head:
         """The chain's end on disk."""
-        return self._head
+        return self._place.head
 
     async def append(self, entries: Iterable[Mapping[str, Json]]) -> None:
         """Append entries and return when they are on disk; those already in the log are skipped.
@@ -79,6 +99,18 @@ class AuditLog:
             raise InternalError(9001, str(error)) from error
         await self._thread.ask(fit)
 
+    def keep(self, place: Place) -> None:
+        """Write down how far the tree has grown. Without that the next start takes longer and finds the same."""
+        with self._keeping:
+            if place.head.seq <= self._kept.head.seq:
+                return
+            try:
+                save(self.folder, place)
+            except OSError as error:
+                log.warning("audit.tree_not_kept", reason=error.strerror)
+            else:
+                self._kept = place
+
     def _serve(self, asked: Sequence[Sequence[Entry]]) -> list[Exception | None]:
         """Write what the log does not hold yet."""
         waiting: dict[Key, Entry] = {}
@@ -93,22 +125,48 @@ class AuditLog:
 
     def _append(self, todo: Iterable[tuple[Key, Entry]]) -> None:
         time = timestamp(self._clock.wall())
-        head, data, keys = self._head, bytearray(), list[Key]()
+        head, data, keys, leaves = self._place.head, bytearray(), list[Key](), list[bytes]()
         for key, entry in todo:
             line, head = next_line(head, entry, time)
             data += line + b"\n"
             keys.append(key)
+            leaves.append(leaf_hash(line))
             if len(data) > LARGEST_WRITE - LONGEST_LINE:
-                self._write(bytes(data), head, keys)
-                data.clear()
-                keys.clear()
-        self._write(bytes(data), head, keys)
+                self._write(bytes(data), head, keys, leaves)
+                data, keys, leaves = bytearray(), [], []
+        self._write(bytes(data), head, keys, leaves)
 
-    def _write(self, data: bytes, head: Head, keys: Iterable[Key]) -> None:
+    def _write(self, data: bytes, head: Head, keys: Iterable[Key], leaves: Iterable[bytes]) -> None:
+        if self._segment.end >= LARGEST_SEGMENT:
+            self._segment = self._segment.next()
+            self.keep(self._place)
         self._segment.append(data)
-        self._head = head
+        tree = self._place.tree.with_leaves(leaves)
+        self._place = Place(head, tree, self._segment.number, self._segment.end)
         for key in keys:
             self._memory.add(key)
+
+
+def _open(folder: Path, memory: Memory, now: str) -> tuple[Segment, Place]:
+    """The segment to go on with, and the place that the log has reached."""
+    segment, head = open_segment(folder, memory, now)
+    try:
+        tree = regrow(folder, head, _witness(folder))
+    except OSError as error:
+        segment.close()
+        raise StorageError(5007, f"{folder}: {error.strerror}") from error
+    except BaseException:
+        segment.close()
+        raise
+    return segment, Place(head, tree, segment.number, segment.end)
+
+
+def _witness(folder: Path) -> Note | None:
+    """The newest checkpoint that a known key signed."""
+    try:
+        return checkpoints.newest(folder, known_keys(folder))
+    except ValueError:
+        return None  # `keys.vkey` is not as it was written, which the notary tells
 
 
 def timestamp(seconds: float) -> str:

@@ -6,13 +6,14 @@ failed fsync left on the disk nobody knows: after it nothing is written any more
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import structlog
 
 from relay.audit.memory import Memory
-from relay.audit.segments import FIRST, segments
+from relay.audit.segments import FIRST, is_compressed, name_of, number_of, segments
 from relay.audit.tail import Tail, keep_torn, read_tail
 from relay.core.chain import Head, entry_of, next_line
 from relay.core.errors import StorageError
@@ -35,6 +36,16 @@ class Segment:
         self._end = end
         self._descriptor = open_private(path)
         self.failure: StorageError | None = None
+
+    @property
+    def number(self) -> int:
+        """Its place among the segments."""
+        return number_of(self._path)
+
+    @property
+    def end(self) -> int:
+        """How many bytes it holds."""
+        return self._end
 
     def append(self, data: bytes) -> None:
         """Write whole lines and make them durable.
@@ -71,6 +82,30 @@ class Segment:
         self._sync()
         self._end += len(data)
         self._cut(self._end)
+
+    def next(self) -> Segment:
+        """The segment after this one, empty and durable; this one is closed and never written to again.
+
+        Raises:
+            StorageError: BSR-5007 there is none, this one goes on; BSR-5005.
+
+        """
+        if self.failure is not None:
+            raise self.failure
+        path = self._path.with_name(name_of(self.number + 1))
+        try:
+            if path.exists() and path.stat().st_size > 0:
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+            following = Segment(path, 0)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        try:
+            sync_folder(path.parent)
+        except OSError as error:
+            following.close()
+            raise self._lost(error) from error
+        self.close()
+        return following
 
     def close(self) -> None:
         """Close the file. May be called twice."""
@@ -111,6 +146,8 @@ def open_segment(folder: Path, memory: Memory, now: str) -> tuple[Segment, Head]
     try:
         private_folder(folder)
         found = segments(folder) or [folder / FIRST]
+        if is_compressed(found[-1]):
+            found.append(folder / name_of(number_of(found[-1]) + 1))
         Segment(found[-1], 0).close()
         sync_folder(folder)
         tail = read_tail(found, memory)

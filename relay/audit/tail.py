@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relay.audit.memory import Memory
-from relay.audit.segments import Line, lines
+from relay.audit.segments import Line, is_compressed, lines
 from relay.core.chain import Head, head_of, key_in
 from relay.core.errors import StorageError
 from relay.host.files import open_private, sync_folder
@@ -89,6 +89,9 @@ def _last_lines(found: Sequence[Path]) -> Iterator[Line]:
     room = REMEMBERED
     starts: list[tuple[Path, int]] = []
     for segment in reversed(found):
+        if is_compressed(segment):  # larger than `room`, or it would not be compressed
+            starts.append((segment, 0))
+            break
         size = segment.stat().st_size
         starts.append((segment, max(0, size - room)))
         room -= size

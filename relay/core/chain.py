@@ -122,6 +122,12 @@ def head_of(line: bytes) -> Head | None:
     return None if read is None else Head(read["seq"], digest_of(line))
 
 
+def follows(line: bytes, head: Head) -> bool:
+    """Whether a line says that it comes right after this end of a chain."""
+    read = _read(line)
+    return read is not None and (read["seq"], read["prev"]) == (head.seq + 1, head.digest)
+
+
 def verify(lines: Iterable[bytes]) -> Verdict:
     """Follow the chain from its beginning, lines without line feeds, up to the first bad one.
 

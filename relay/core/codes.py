@@ -85,6 +85,7 @@ _ROWS = (
     Code(2023, "error", "a certificate on the way to ServiceNow ends within 7 days", "have it renewed now: no work is done once it has ended"),
     Code(2024, "error", "the proxy to ServiceNow asks for an account, or refused the one it was given", "check username and password of servicenow.proxy with those who run the proxy", retryable=True),
     Code(2025, "warning", "ServiceNow's clock is not known, so no signature can be judged", "none needed, unless it stays so: then look whether a proxy takes the Date header away", retryable=True),
+    Code(2026, "warning", "a checkpoint of the audit log cannot be written to ServiceNow", "let the relay's user create records in audit.anchor.table; its column needs room for 1000 characters", retryable=True),
     # 3xxx: the appliance side
     Code(3001, "error", "the appliance cannot be reached", "check DNS and firewall for the appliance's host on its port", retryable=True),
     Code(3002, "error", "the TLS handshake with the appliance failed", "check the appliance's tls section (CA file, pins, minimum version) and the clock", retryable=True),
@@ -137,6 +138,7 @@ _ROWS = (
     Code(5009, "critical", "the storage key cannot be made or read", "give storage.key, or make the key's folder writable"),
     Code(5010, "warning", "the audit log ended in a torn line, which was set aside", "none needed: the line belonged to no effect"),
     Code(5011, "critical", "the audit log does not verify", "keep the folder for the investigation; 'bseries-relay audit verify' names the first bad line"),
+    Code(5012, "error", "the audit log's signing key cannot be used, so its checkpoints are not signed", "give the key file back, or make a new key with 'bseries-relay audit key --rotate'", retryable=True),
     # 9xxx: internal
     Code(9001, "critical", "a fault of the relay itself", "report it with the log lines of this job"),
     Code(9002, "critical", "the job stopped the relay three times and is not tried again", "report it with the log lines of this job"),

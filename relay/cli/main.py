@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "jobs": ("jobs", "The durable queue: list, show, retry, discard."),
     "policy": ("policy", "What may pass: list the operations, test a call."),
     "audit": ("audit", "The tamper-evident log: verify it."),
+    "egress": ("egress", "The firewall table of this configuration, or a drop-in that makes the kernel enforce it."),
     "bench": ("bench", "Measure throughput and latency on this machine."),
 }
 """Every command: its module in this package, and its line in the help."""

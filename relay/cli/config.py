@@ -141,7 +141,7 @@ def _files(examined: Examined) -> tuple[list[Problem], list[str]]:
 
 def _certificates(path: Path) -> None:
     """Refuse a file of certificates that cannot be read, holds none, or that others can change."""
-    from relay.config.files import WRITABLE_BY_OTHERS  # noqa: PLC0415  # `--help` stays light
+    from relay.config.guarded import open_to_others  # noqa: PLC0415  # `--help` stays light
     from relay.core.errors import ConfigError  # noqa: PLC0415  # as above
 
     try:
@@ -149,8 +149,9 @@ def _certificates(path: Path) -> None:
         mode = path.stat().st_mode
     except OSError as error:
         raise ConfigError(1009, f"{path}: {error.strerror}") from None
-    if mode & WRITABLE_BY_OTHERS:
-        raise ConfigError(1010, f"{path}: others than its owner may write here; run: chmod go-w {path}")
+    why = open_to_others(path, mode)
+    if why is not None:
+        raise ConfigError(1010, f"{path}: {why}")
     if b"-----BEGIN CERTIFICATE-----" not in content:
         raise ConfigError(1009, f"{path}: there is no certificate in it (PEM)")
 

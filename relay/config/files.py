@@ -8,18 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from relay.config.document import LARGEST, Document, read
-from relay.config.problems import Problem, Source, printable
+from relay.config.guarded import WRITABLE_BY_OTHERS, name_of, open_to_others
+from relay.config.problems import Problem, Source
 from relay.config.tree import Map, Mark
 
 MAIN_FILE = "relay.yaml"
 DROP_INS = "conf.d"
-
-WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
-
-
-def name_of(path: Path) -> str:
-    """A path for people; what cannot be printed is replaced."""
-    return printable(os.fsencode(path).decode("utf-8", "backslashreplace"))
 
 
 def is_drop_in(name: str) -> bool:
@@ -32,12 +26,24 @@ def read_all(main: Path) -> list[Document]:
     folder = main.parent / DROP_INS
     try:
         found = [path for path in folder.iterdir() if is_drop_in(path.name)]
-        open_folder = [_unsafe(folder)] if folder.stat().st_mode & WRITABLE_BY_OTHERS else []
     except FileNotFoundError:
-        return [_document(main)]
+        return [_document(main), *_open(main.parent)]
     except OSError as error:
-        return [_document(main), _unreadable(folder, error)]
-    return [_document(main), *open_folder, *(_document(path) for path in sorted(found, key=os.fsencode))]
+        return [_document(main), *_open(main.parent), _unreadable(folder, error)]
+    drop_ins = (_document(path) for path in sorted(found, key=os.fsencode))
+    return [_document(main), *_open(main.parent), *_open(folder), *drop_ins]
+
+
+def _open(folder: Path) -> list[Document]:
+    """A problem where others may add to a folder that drop-ins are read from. The sticky bit does not keep them."""
+    try:
+        mode = folder.stat().st_mode
+    except OSError:
+        return []  # the files in it tell more
+    if not mode & WRITABLE_BY_OTHERS:
+        return []
+    name = name_of(folder)
+    return [_refused(folder, 1010, f"others than its owner may add drop-ins here; run: chmod go-w {name}")]
 
 
 def _document(path: Path) -> Document:
@@ -52,17 +58,14 @@ def _document(path: Path) -> Document:
             document = read(name_of(path), file.read(LARGEST + 1))
     except OSError as error:
         return _unreadable(path, error)
-    if mode & WRITABLE_BY_OTHERS:
-        return replace(document, problems=(*_unsafe(path).problems, *document.problems))
+    why = open_to_others(path, mode)
+    if why is not None:
+        return replace(document, problems=(*_refused(path, 1010, why).problems, *document.problems))
     return document
 
 
 def _unreadable(path: Path, error: OSError) -> Document:
     return _refused(path, 1001, error.strerror or type(error).__name__)
-
-
-def _unsafe(path: Path) -> Document:
-    return _refused(path, 1010, f"others than its owner may write here; run: chmod go-w {name_of(path)}")
 
 
 def _refused(path: Path, number: int, text: str) -> Document:

@@ -13,7 +13,8 @@ from functools import partial, reduce
 from pathlib import Path
 
 from relay.config.describe import leaves, shape_at
-from relay.config.files import empty, name_of, read_all
+from relay.config.files import empty, read_all
+from relay.config.guarded import name_of
 from relay.config.known import conflicts
 from relay.config.leaves import SecretAt
 from relay.config.model import Settings

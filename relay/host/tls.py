@@ -21,6 +21,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from relay.config.guarded import open_to_others
 from relay.core.errors import ConfigError
 from relay.core.secret import Secret
 
@@ -90,7 +91,8 @@ def client_context(options: TlsOptions) -> WatchedContext:
     """Make the context for one side. It costs tens of milliseconds: make it once.
 
     Raises:
-        ConfigError: BSR-1009 when a file or key cannot be used, BSR-1006 when a pin or version is none.
+        ConfigError: BSR-1009 when a file or key cannot be used, BSR-1010 when others can change a file, BSR-1006 when
+            a pin or version is none.
 
     """
     context = WatchedContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -146,6 +148,7 @@ def _trust_system(context: ssl.SSLContext) -> None:
 
 
 def _trust_file(context: ssl.SSLContext, file: Path) -> None:
+    _check_guarded(file)
     try:
         context.load_verify_locations(cafile=file)
     except OSError as error:  # ssl.SSLError is one
@@ -154,7 +157,18 @@ def _trust_file(context: ssl.SSLContext, file: Path) -> None:
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
 
 
+def _check_guarded(file: Path) -> None:
+    """Refuse a file that others can change: whoever writes the authorities decides who is the other side."""
+    try:
+        why = open_to_others(file, file.stat().st_mode)
+    except OSError:
+        return  # who reads it tells more
+    if why is not None:
+        raise ConfigError(1010, f"{file}: {why}")
+
+
 def _load_certificate(context: ssl.SSLContext, certificate: Path, key: Secret | None) -> None:
+    _check_guarded(certificate)
     try:
         if key is None:
             context.load_cert_chain(certificate, password="")

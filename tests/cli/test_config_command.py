@@ -132,10 +132,13 @@ def test_files_of_secrets_and_certificates_are_checked(tmp_path: Path) -> None:
     (tmp_path / "shared.pem").write_text("-----BEGIN CERTIFICATE-----\n")
     (tmp_path / "shared.pem").chmod(0o666)
     text = SMALLEST.replace("{credential: servicenow_password}", f"{{file: {tmp_path}/open}}")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder").chmod(0o777)
+    (tmp_path / "folder" / "good.pem").write_text("-----BEGIN CERTIFICATE-----\n")
     files = "".join(
         f"  a{index}: {{product: pra, url: 'https://a{index}', tls: {{ca_file: {tmp_path}/{name}}}, "
         "auth: {client_id: a, client_secret: {credential: b}}}\n"
-        for index, name in enumerate(["good.pem", "key.pem", "shared.pem", "missing.pem"])
+        for index, name in enumerate(["good.pem", "key.pem", "shared.pem", "missing.pem", "folder/good.pem"])
     )
     path = write_files(tmp_path, text + files + f"storage: {{directory: {tmp_path}/not-yet}}\n")
     result = run("check", "--config", path)
@@ -145,6 +148,7 @@ def test_files_of_secrets_and_certificates_are_checked(tmp_path: Path) -> None:
         "[BSR-1009]: appliances.a1.tls.ca_file",
         "[BSR-1010]: appliances.a2.tls.ca_file",
         "[BSR-1009]: appliances.a3.tls.ca_file",
+        "[BSR-1010]: appliances.a4.tls.ca_file",
     ]
 
 

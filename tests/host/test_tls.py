@@ -258,6 +258,21 @@ def test_files_that_cannot_be_used(authority: Authority, tmp_path: Path) -> None
     assert not any("nonsense" in text or key.reveal()[40:80] in text for text in texts)
 
 
+@pytest.mark.parametrize("mode", [0o620, 0o602])
+def test_files_that_others_can_change_are_not_trusted(tmp_path: Path, mode: int) -> None:
+    """Whoever can write the CA file decides who the other side is: BSR-1010, for our own certificate too."""
+    authority = Authority(tmp_path)
+    authority.ca_file.chmod(mode)
+    for options in (TlsOptions(ca_file=authority.ca_file), TlsOptions(client_certificate=authority.ca_file)):
+        with pytest.raises(ConfigError, match=r"BSR-1010.*chmod go-w"):
+            client_context(options)
+    authority.ca_file.chmod(0o644)
+    assert client_context(TlsOptions(ca_file=authority.ca_file))
+    tmp_path.chmod(0o770)
+    with pytest.raises(ConfigError, match=r"BSR-1010.*chmod go-w"):
+        client_context(TlsOptions(ca_file=authority.ca_file))
+
+
 def test_an_encrypted_key_does_not_ask_at_the_terminal(authority: Authority) -> None:
     """A key with a pass phrase is refused instead of waiting for somebody to type it."""
     from cryptography.hazmat.primitives import serialization as form  # noqa: PLC0415 - for this test alone

@@ -1,0 +1,44 @@
+"""Who else could change a file that the relay believes: its group or others, by the file or by a folder on its path."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+
+from relay.config.problems import printable
+
+WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
+def name_of(path: Path) -> str:
+    """A path for people; what cannot be printed is replaced."""
+    return printable(os.fsencode(path).decode("utf-8", "backslashreplace"))
+
+
+def open_to_others(path: Path, mode: int) -> str | None:
+    """Why others than its owner can change what is read at `path`, and what ends that; None when they cannot.
+
+    Folders count all the way up, and where a link leads: who may write to one of them may put another file there. In a
+    folder with the sticky bit, as `/tmp`, only the owner of an entry may.
+
+    Args:
+        path: where the file is.
+        mode: of the file as it was opened.
+
+    """
+    if mode & WRITABLE_BY_OTHERS:
+        return f"others than its owner may write here; run: chmod go-w {name_of(path)}"
+    for folder in dict.fromkeys((*path.absolute().parents, *path.resolve().parents)):
+        if _is_open(folder):
+            name = name_of(folder)
+            return f"others may put another file here, since they may write to {name}; run: chmod go-w {name}"
+    return None
+
+
+def _is_open(folder: Path) -> bool:
+    with contextlib.suppress(OSError):  # the file was found, so its folders are there
+        mode = folder.stat().st_mode
+        return bool(mode & WRITABLE_BY_OTHERS) and not mode & stat.S_ISVTX
+    return False

@@ -15,12 +15,19 @@ from relay.config.section import Account, Boolean, Check, Conflict, File, Secret
 class ProxySettings(Section):
     """A proxy on the way to one side. There is none unless it is written here; the environment is ignored."""
 
-    url: Annotated[str, ProxyUrl()] = Field(description="The proxy. It must understand CONNECT.")
+    url: Annotated[str, ProxyUrl()] = Field(
+        description="The proxy. It must understand CONNECT. With https the CONNECT itself goes by TLS, too."
+    )
     username: Account | None = Field(
         default=None, examples=["relay"], description="The proxy's account, when it asks for one."
     )
     password: Secret | None = Field(
         default=None, examples=[{"credential": "proxy_password"}], description="The password of the proxy's account."
+    )
+    ca_file: File | None = Field(
+        default=None,
+        examples=["/etc/bseries-relay/proxy-ca.pem"],
+        description="Certificates (PEM) of the authorities to trust for an https proxy. Absent: the system's.",
     )
 
     def checks(self) -> tuple[Check, ...]:

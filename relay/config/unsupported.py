@@ -38,7 +38,6 @@ class Part:
     error: bool = False
 
 
-_SIGN_IN = "this version does not have this part: use basic, oauth_client or oauth_password"
 _LISTENER = ("listener",)
 
 PARTS: tuple[Part, ...] = (
@@ -61,15 +60,6 @@ PARTS: tuple[Part, ...] = (
         "this version does not have this part: the queue is only polled; write off",
         only_written=True,
     ),
-    Part(
-        ("audit", "anchor"),
-        lambda it: it.audit.anchor is not None,
-        "this version does not have this part: no checkpoint is written to ServiceNow",
-    ),
-    Part(
-        ("servicenow", "auth", "oauth_jwt"), lambda it: it.servicenow.auth.oauth_jwt is not None, _SIGN_IN, error=True
-    ),
-    Part(("servicenow", "auth", "certificate"), lambda it: it.servicenow.auth.certificate, _SIGN_IN, error=True),
     Part(
         ("servicenow", "require_signature"),
         lambda it: it.servicenow.require_signature is not False,

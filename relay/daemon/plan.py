@@ -75,7 +75,11 @@ def make_plan(settings: Settings, process: Process) -> Plan:
 
 
 def _user(auth: ServiceNowAuth) -> str:
-    """The ServiceNow user that our own changes will carry, where the configuration tells it."""
+    """The ServiceNow user that our own changes will carry, where the configuration tells it; "" until we see it.
+
+    An assertion's subject does not tell it: which column of the user's record it stands for is decided by the
+    instance's OAuth application, and may be the address.
+    """
     for way in (auth.basic, auth.oauth_password):
         if way is not None:
             return way.username

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -25,9 +26,16 @@ _OURS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+def _nothing_changes() -> bool:
+    return False
+
+
+@dataclass(slots=True)
 class Target:
     """The one other side that a client may talk to.
+
+    What says where it is never changes. `context` and `proxy` are replaced as one when certificates, a key or the
+    proxy's account were; clients see that before their next request and connect anew.
 
     Args:
         name: what logs call it.
@@ -35,6 +43,8 @@ class Target:
         context: made once by `relay.host.tls.client_context`, shared by all clients of the target.
         proxy: through which alone it is reached, when there is one.
         connect_timeout: seconds for TCP, and again for the TLS handshake.
+        renew: replaces `context` and `proxy` when what they were made of has changed; whether it has. Raises
+            `ConfigError` when it cannot be used: the former stay.
 
     Attributes:
         origin: `url` in its one spelling: lower case, no default port. A request's URL begins with it and `/`.
@@ -49,6 +59,7 @@ class Target:
     context: ssl.SSLContext = field(repr=False)
     proxy: Proxy | None = None
     connect_timeout: float = 10.0
+    renew: Callable[[], bool] = field(default=_nothing_changes, repr=False)
     origin: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -56,7 +67,7 @@ class Target:
         if parsed.scheme != "https" or not parsed.host or parsed.userinfo or parsed.raw_path != b"/" or parsed.fragment:
             msg = f"{self.url!r} is not https://host[:port]"
             raise ValueError(msg)
-        object.__setattr__(self, "origin", f"https://{parsed.netloc.decode('ascii')}")
+        self.origin = f"https://{parsed.netloc.decode('ascii')}"
 
 
 @dataclass(frozen=True, slots=True)

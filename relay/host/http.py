@@ -23,11 +23,13 @@ session (a cookie jar) runs one transaction at a time anyhow.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 
 import httpcore
 import httpx
 
+from relay.core.errors import ConfigError
 from relay.host.bodies import (
     WIRE_ALLOWANCE,
     Body,
@@ -104,6 +106,12 @@ class HttpClient:
                 status, headers, body = await self._exchange(request, progress)
         except TimeoutError:
             raise timed_out(request.timeout, progress) from None
+        except HttpFault as fault:
+            if fault.kind == "account":
+                # The next request shall have the account's password as it is now.
+                with contextlib.suppress(ConfigError):
+                    self._target.renew()
+            raise
         return HttpResponse(status, headers, body, loop.time() - started)
 
     def drop_cookies(self) -> None:
@@ -122,8 +130,10 @@ class HttpClient:
         headers: Pairs = ()
         clean = False
         try:
-            if self._transport is None or self._transport.leftover():
+            renewed = self._egress.context is not self._target.context
+            if self._transport is None or self._transport.leftover() or renewed:
                 self._drop()
+                self._egress.context = self._target.context
                 self._transport = Transport(self._target.origin, self._target.context, self._target.proxy, self._egress)
             response = await self._transport.handle_async_request(self._prepare(request))
             progress.most = progress.received + 2 * request.limit.most + WIRE_ALLOWANCE

@@ -1,4 +1,8 @@
-"""Reads secrets where the configuration says they are, each time anew, so that a rotated file is noticed."""
+"""Reads secrets where the configuration says they are, each time anew, so that a rotated file is noticed.
+
+Why the last good reading is kept: a secret is replaced while the relay works, and who replaces it may write the file in
+pieces, or forget its mode. That shall be said, and not stop the work which the former secret still does.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +34,21 @@ class SecretReader:
     def __init__(self, environ: Mapping[str, str]) -> None:
         folder = environ.get("CREDENTIALS_DIRECTORY")
         self._folder = Path(folder) if folder else None
+        self._held: dict[SecretRef, Secret] = {}
+
+    def latest(self, ref: SecretRef) -> Secret:
+        """The secret as it is now, or as it was when it was last readable.
+
+        Raises:
+            ConfigError: as `read`, when it never was.
+
+        """
+        try:
+            return self.read(ref)
+        except ConfigError:
+            if ref not in self._held:
+                raise
+            return self._held[ref]
 
     def read(self, ref: SecretRef) -> Secret:
         """The secret, without the one newline that editors and `echo` put at its end.
@@ -47,7 +66,8 @@ class SecretReader:
         except OSError as error:
             hint = f"; {ROTATION}" if ref.kind == "credential" and isinstance(error, FileNotFoundError) else ""
             raise ConfigError(1009, f"{ref}: {error.strerror}{hint}") from None
-        return Secret(_text(ref, data))
+        self._held[ref] = Secret(_text(ref, data))
+        return self._held[ref]
 
     def _credential(self, ref: SecretRef) -> Path:
         if self._folder is None:

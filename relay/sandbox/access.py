@@ -7,9 +7,11 @@ import base64
 import binascii
 import math
 import secrets
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from relay.sandbox.assertions import Assertions
 from relay.sandbox.web import Request, Response, json_response
 
 
@@ -75,8 +77,18 @@ def failure(status: int, message: str, detail: str | None, headers: list[tuple[s
     return json_response(status, {"error": {"message": message, "detail": detail}, "status": "failure"}, headers or ())
 
 
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+
+
 class Access:
-    """Users, OAuth applications and tokens, and the sessions by cookie."""
+    """Users, OAuth applications and tokens, and the sessions by cookie.
+
+    Attributes:
+        grants: answered token requests by grant type.
+        certificates: user names by the SHA-256 of their client certificates, hex.
+        assertions: the keys that may sign in for users.
+
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.users: dict[str, User] = {}
@@ -84,6 +96,9 @@ class Access:
         self.sessions: dict[str, Session] = {}
         self.token_life = 1799
         self.tokens_issued = 0
+        self.grants: Counter[str] = Counter()
+        self.certificates: dict[str, str] = {}
+        self.assertions = Assertions(clock)
         self._clock = clock
         self._tokens: dict[str, tuple[str, float]] = {}
         self._refresh: dict[str, tuple[str, str]] = {}
@@ -99,8 +114,12 @@ class Access:
         self._refresh.clear()
         self.sessions.clear()
 
+    def revoke_refresh(self) -> None:
+        """Make every refresh token invalid; the tokens that they gave live on."""
+        self._refresh.clear()
+
     def authenticate(self, request: Request) -> User | None:
-        """The user of a request; a cookie alone is no login."""
+        """The user of a request; a cookie alone is no login. A header counts before a certificate."""
         scheme, _, rest = request.header("authorization").partition(" ")
         if scheme.lower() == "basic":
             name, password = _pair(rest)
@@ -109,7 +128,7 @@ class Access:
         if scheme.lower() == "bearer":
             name, until = self._tokens.get(rest.strip(), ("", 0.0))
             return self.users.get(name) if until > self._clock() else None
-        return None
+        return self.users.get(self.certificates.get(request.certificate, ""))
 
     def session(self, request: Request, user: User) -> tuple[Session, list[tuple[str, str]]]:
         """The request's session and the cookies to set; a new one without a cookie of the same user."""
@@ -133,6 +152,12 @@ class Access:
         client = self.clients.get(form.get("client_id", ""))
         if request.method != "POST" or client is None or client.secret != form.get("client_secret"):
             return _refused()
+        response = self._grant(client, form)
+        if response.status == 200:  # noqa: PLR2004 - HTTP's OK
+            self.grants[form.get("grant_type", "")] += 1
+        return response
+
+    def _grant(self, client: Client, form: Mapping[str, str]) -> Response:
         grant = form.get("grant_type")
         if grant == "client_credentials":
             return self._issue(client, client.user, refresh=False)
@@ -143,6 +168,9 @@ class Access:
         if grant == "refresh_token":
             owner, name = self._refresh.get(form.get("refresh_token", ""), ("", ""))
             return self._issue(client, name, refresh=True) if owner == client.id else _refused()
+        if grant == JWT_BEARER:
+            subject = self.assertions.subject(client.id, form.get("assertion", ""))
+            return self._issue(client, subject, refresh=False) if subject in self.users else _refused()
         return _refused()
 
     def _issue(self, client: Client, user: str, *, refresh: bool) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import ipaddress
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography import x509
@@ -52,32 +53,44 @@ class Authority:
         )
         self.ca_file.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
-    def server(self, name: str) -> ssl.SSLContext:
-        """A server context with a new certificate for 127.0.0.1 and localhost, named `name`."""
-        key = ec.generate_private_key(ec.SECP256R1())
+    def server(self, name: str, *, days: float = 30.0) -> ssl.SSLContext:
+        """A server context with a new certificate for 127.0.0.1 and localhost, named `name`, for so many days."""
         names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-        certificate = (
-            self._builder(_name(name), key.public_key())
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(x509.SubjectAlternativeName(names), critical=False)
-            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
-            .sign(self._key, hashes.SHA256())
-        )
+        certificate, key = self._issue(name, ExtendedKeyUsageOID.SERVER_AUTH, names, days)
         file = self.folder / f"{name}.pem"
-        file.touch(mode=0o600)
-        file.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-            + certificate.public_bytes(serialization.Encoding.PEM)
-        )
+        _write(file, key + certificate.public_bytes(serialization.Encoding.PEM))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(file)
         return context
 
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+    def client(self, name: str, *, days: float = 30.0) -> tuple[Path, Path, str]:
+        """A new client certificate's file, its key's file, and the certificate's SHA-256, hex."""
+        certificate, key = self._issue(name, ExtendedKeyUsageOID.CLIENT_AUTH, [x509.DNSName(name)], days)
+        files = self.folder / f"{name}.crt", self.folder / f"{name}.key"
+        for file, data in zip(files, (certificate.public_bytes(serialization.Encoding.PEM), key), strict=True):
+            _write(file, data)
+        return *files, certificate.fingerprint(hashes.SHA256()).hex()
+
+    def _issue(
+        self, name: str, usage: x509.ObjectIdentifier, names: Sequence[x509.GeneralName], days: float
+    ) -> tuple[x509.Certificate, bytes]:
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = (
+            self._builder(_name(name), key.public_key(), dt.timedelta(days=days))
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+        return certificate, key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+
+    def _builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, life: dt.timedelta = _LIFE
+    ) -> x509.CertificateBuilder:
         now = dt.datetime.now(dt.UTC)
         return (
             x509.CertificateBuilder()
@@ -86,5 +99,11 @@ class Authority:
             .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - _SKEW)
-            .not_valid_after(now + _LIFE)
+            .not_valid_after(now + life)
         )
+
+
+def _write(file: Path, data: bytes) -> None:
+    """Write a file that only its owner can read, as it was from the beginning."""
+    file.touch(mode=0o600)
+    file.write_bytes(data)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import socket
 import ssl
 import struct
@@ -57,13 +58,14 @@ class _Protocol(H11Protocol):
 class Door:
     """Listens on 127.0.0.1 for one handler. The port stays the same over `close` and `open`.
 
-    `errors` are faults of the stand-in itself: always empty, or the sandbox is wrong.
+    `context` may be changed while it listens: the next handshake sees it. `errors` are faults of the stand-in itself:
+    always empty, or the sandbox is wrong.
     """
 
     def __init__(self, handler: Handler, context: ssl.SSLContext, behaviour: Behaviour | None = None) -> None:
         self.handler = handler
         self.behaviour = behaviour or Behaviour()
-        self._context = context
+        self.context = context
         self._config = Config(
             cast("Any", self._serve),
             http=_Protocol,
@@ -106,7 +108,7 @@ class Door:
         if self._server is None:
             loop = asyncio.get_running_loop()
             listener = _bound(self.port)
-            self._server = await loop.create_server(self._protocol, sock=listener, ssl=self._context, backlog=512)
+            self._server = await loop.create_server(self._protocol, sock=listener, ssl=self.context, backlog=512)
 
     async def close(self) -> None:
         """Refuse connections from now on, and break those that are open."""
@@ -135,6 +137,8 @@ class Door:
         request = await _read(scope, receive)
         if request is None:
             return
+        shown = transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        request.certificate = hashlib.sha256(shown).hexdigest() if shown else ""
         try:
             request.lanes = self.handler.classify(request)
             faults = self.handler.faults.take(request)

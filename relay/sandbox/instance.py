@@ -76,7 +76,7 @@ class Instance:
     def __init__(self, seed: int = 0) -> None:
         self.knobs = Knobs()
         self.tables = Tables(self.now)
-        self.access = Access(time.time)
+        self.access = Access(self.now)
         self.rules = Rules()
         self.rate = RateLimit()
         self.faults = Faults()

@@ -14,6 +14,7 @@ from relay.sandbox.configured import write_private
 from relay.sandbox.control import PATH, Control
 from relay.sandbox.device import Product
 from relay.sandbox.door import Door
+from relay.sandbox.signin import KEY_ID, offer_certificate, offer_key
 
 TOKEN_FILE = "control_token"
 
@@ -48,7 +49,16 @@ async def serve(
         door = Door(control, box.authority.server("control"))
         stack.push_async_callback(door.leave)
         await door.open()
+        offer_key(box)
+        client = offer_certificate(box)
         token_file = box.directory / "credentials" / TOKEN_FILE
         write_private(token_file, control.token)
-        ready({**box.facts(), "control": door.url + PATH, "control_token_file": str(token_file)})
+        more = {
+            "jwt_key_id": KEY_ID,
+            "client_certificate": str(client.certificate),
+            "client_key": str(client.key),
+            "control": door.url + PATH,
+            "control_token_file": str(token_file),
+        }
+        ready({**box.facts(), **more})
         await stopped.wait()

@@ -17,7 +17,8 @@ class Request:
 
     `lanes` say what the request is about in the stand-in's own words (`poll`, `claim`, `push`, ...); `quirks` are the
     faults that the handler itself plays, with their `count`. `sub` marks a part of a batch, which has an `id` and may
-    ask for a `bare` answer; `inner` are the parts of a batch once they were read.
+    ask for a `bare` answer; `inner` are the parts of a batch once they were read. `certificate` is the SHA-256 of the
+    client's certificate, hex, "" for none.
     """
 
     method: str
@@ -31,6 +32,7 @@ class Request:
     id: str = ""
     bare: bool = False
     inner: list[Request] | None = None
+    certificate: str = ""
 
     @property
     def parameters(self) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
@@ -16,7 +16,10 @@ from relay.host.http import HttpClient
 from relay.host.secrets import ROTATION, SecretReader
 from relay.host.targets import make_target
 from relay.servicenow.agent import EccAgent
-from relay.servicenow.auth import Auth, BasicAuth, OAuth, client_grant, password_grant
+from relay.servicenow.anchor import TableAnchor
+from relay.servicenow.auth import Auth, BasicAuth, CertificateAuth
+from relay.servicenow.auth_jwt import JwtGrant
+from relay.servicenow.auth_oauth import ClientGrant, Grant, OAuth, PasswordGrant
 from relay.servicenow.queue import EccQueue
 from relay.servicenow.session import Lane, Session, Shared, token_fetcher
 
@@ -40,6 +43,7 @@ class Instance:
     queue: EccQueue
     agent: EccAgent
     shared: Shared
+    _auth: Auth = field(repr=False)
     _lanes: Mapping[str, Lane] = field(repr=False)
     _token_client: HttpClient = field(repr=False)
 
@@ -63,7 +67,7 @@ class Instance:
             host_name: this machine's name, for the agent's row.
 
         Raises:
-            ConfigError: a secret, key or certificate cannot be used, or this version lacks the way to sign in.
+            ConfigError: a secret, key or certificate cannot be used.
 
         """
         target = make_target(
@@ -76,12 +80,25 @@ class Instance:
         queue = EccQueue(AGENT_PREFIX + name, **lanes, most=settings.poll.batch, now=shared.now)
         facts = {"version": metadata.version("bseries-relay"), **({"host_name": host_name} if host_name else {})}
         agent = EccAgent(name, lanes["lookup"], lambda: shared.now() or clock.wall(), facts)
-        return cls(queue, agent, shared, lanes, token_client)
+        return cls(queue, agent, shared, auth, lanes, token_client)
 
     @property
     def requests(self) -> Mapping[str, int]:
         """How many requests were sent since the start, by lane."""
         return dict(self.shared.requests)
+
+    def renew(self) -> Iterator[ConfigError]:
+        """Take over secrets and certificates that changed; gives what cannot be used and leaves the former in use."""
+        for renew in (self.shared.target.renew, self._auth.renew):
+            try:
+                if renew():
+                    self.shared.renewed()
+            except ConfigError as error:
+                yield error
+
+    def anchor(self, table: str, field: str) -> TableAnchor:
+        """Where checkpoints of the audit log go."""
+        return TableAnchor(table, field, self._lanes["lookup"])
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -94,27 +111,38 @@ def make_auth(settings: ServiceNowAuth, secrets: SecretReader, shared: Shared, c
     """The way to sign in that the settings choose. Its secrets are read once, so that a missing one shows at start.
 
     Raises:
-        ConfigError: a secret cannot be read, or this version does not have this way.
+        ConfigError: a secret cannot be read, or is none of its kind.
 
     """
     if (basic := settings.basic) is not None:
         return BasicAuth(basic.username, partial(secrets.read, basic.password), _hint(basic.password))
-    if (by_client := settings.oauth_client) is not None:
-        grant = client_grant(by_client.client_id, partial(secrets.read, by_client.client_secret))
-        hint = _hint(by_client.client_secret)
-    elif (by_password := settings.oauth_password) is not None:
-        grant = password_grant(
-            by_password.client_id,
-            partial(secrets.read, by_password.client_secret),
-            by_password.username,
-            partial(secrets.read, by_password.password),
-        )
-        hint = _hint(by_password.password)
-    else:
-        raise ConfigError(1017, "servicenow.auth: neither basic, oauth_client nor oauth_password")
-    grant()
+    if settings.certificate:
+        return CertificateAuth(shared.target.renew)
+    grant, hint = _grant(settings, secrets, shared)
     return OAuth(grant, token_fetcher(shared, client), shared.clock, hint)
 
 
-def _hint(ref: SecretRef) -> str:
-    return ROTATION if ref.kind == "credential" else ""
+def _grant(settings: ServiceNowAuth, secrets: SecretReader, shared: Shared) -> tuple[Grant, str]:
+    if (by_user := settings.oauth_password) is not None:
+        secret, password = partial(secrets.latest, by_user.client_secret), partial(secrets.latest, by_user.password)
+        grant = PasswordGrant(by_user.client_id, secret, by_user.username, password)
+        return grant, _hint(by_user.client_secret, by_user.password)
+    if (by_key := settings.oauth_jwt) is not None:
+        secret, key = partial(secrets.latest, by_key.client_secret), partial(secrets.latest, by_key.key)
+        return JwtGrant(
+            by_key.client_id,
+            secret,
+            key,
+            key_id=by_key.key_id,
+            subject=by_key.subject,
+            now=lambda: shared.now() or shared.clock.wall(),
+        ), _hint(by_key.client_secret, by_key.key)
+    by_client = settings.oauth_client
+    assert by_client is not None  # noqa: S101 - for the type checker: the settings choose exactly one way
+    return ClientGrant(by_client.client_id, partial(secrets.latest, by_client.client_secret)), _hint(
+        by_client.client_secret
+    )
+
+
+def _hint(*refs: SecretRef) -> str:
+    return ROTATION if any(ref.kind == "credential" for ref in refs) else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -24,6 +24,7 @@ from relay.host.clock import Clock
 from relay.host.http import BodyLimit, HttpClient, HttpFault, HttpRequest, HttpResponse, Target
 from relay.servicenow.answers import check_status, fault_error, value_of
 from relay.servicenow.auth import TROUBLE, Auth
+from relay.servicenow.auth_oauth import Fields
 from relay.servicenow.calls import JSON_TYPE, Call
 
 log = structlog.get_logger("relay.servicenow")
@@ -58,6 +59,10 @@ class Shared:
 
     def signed_in(self) -> None:
         """A session was let in."""
+        self._refusals = 0
+
+    def renewed(self) -> None:
+        """The credentials are others than those that were refused: they are tried at once."""
         self._refusals = 0
 
     def refused(self) -> None:
@@ -142,8 +147,10 @@ class Session:
         self._shared.signed_in()
         return response
 
-    async def _send(self, call: Call, header: Secret, limit: int) -> HttpResponse:
-        headers = [("Accept", call.accept), ("Authorization", header.reveal())]
+    async def _send(self, call: Call, header: Secret | None, limit: int) -> HttpResponse:
+        headers = [("Accept", call.accept)]
+        if header is not None:
+            headers.append(("Authorization", header.reveal()))
         if call.content_type is not None:
             headers.append(("Content-Type", call.content_type))
         request = HttpRequest(
@@ -186,10 +193,10 @@ class Lane:
             await session.aclose()
 
 
-def token_fetcher(shared: Shared, client: HttpClient) -> Callable[[Mapping[str, Secret | str]], Awaitable[Json]]:
+def token_fetcher(shared: Shared, client: HttpClient) -> Callable[[Fields], Awaitable[Json]]:
     """What fetches a token: a form post to `/oauth_token.do`, the only form that the instance takes."""
 
-    async def fetch(fields: Mapping[str, Secret | str]) -> Json:
+    async def fetch(fields: Fields) -> Json:
         form = {name: value.reveal() if isinstance(value, Secret) else value for name, value in fields.items()}
         request = HttpRequest(
             method="POST",

@@ -25,14 +25,13 @@ def test_defaults_ask_for_nothing_that_is_not_there(tmp_path: Path) -> None:
 
 def test_each_part_that_is_not_there_has_a_warning(tmp_path: Path) -> None:
     """The relay starts, and says what of its configuration has no effect, at the section's place."""
-    text = SMALLEST + LISTENER + "audit: {anchor: {table: u_t, field: u_f}}\napprovals: {deadline: 5s}\n"
+    text = SMALLEST + LISTENER + "approvals: {deadline: 5s}\n"
     found = loaded(tmp_path, text.replace("  auth:", "  wake: amb\n  auth:", 1)).warnings
     assert [(problem.where, problem.mark and problem.mark.line) for problem in found] == [
         ("servicenow.wake", 4),
         ("listener", 11),
         ("sessions", 11),  # not written: the listener asks for it
-        ("audit.anchor", 12),
-        ("approvals", 13),
+        ("approvals", 12),
     ]
     assert {problem.number for problem in found} == {1017}
     assert found[1].headline.startswith(f"{tmp_path}/relay.yaml:11:1: warning[BSR-1017]: listener: ")
@@ -56,16 +55,6 @@ def test_sections_that_are_off_ask_for_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "headline"),
     [
-        (
-            BASIC,
-            "{oauth_jwt: {client_id: a, client_secret: {credential: b}, key: {credential: c}, key_id: d, subject: e}}",
-            "relay.yaml:4:10: error[BSR-1017]: servicenow.auth.oauth_jwt: this version does not have this part",
-        ),
-        (
-            BASIC,
-            "{certificate: true}\n  tls: {client_certificate: /c.pem, client_key: {credential: k}}",
-            "relay.yaml:4:10: error[BSR-1017]: servicenow.auth.certificate: this version does not have this part",
-        ),
         (
             f"auth: {BASIC}",
             f"auth: {BASIC}\n  require_signature: unsafe",

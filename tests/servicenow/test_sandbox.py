@@ -14,7 +14,7 @@ from relay.core.errors import WorkError
 from relay.core.exchange import Claimed, Done, Inserted, NewInput, Taken
 from relay.host.clock import Clock
 from relay.host.secrets import SecretReader
-from relay.sandbox.box import OAUTH_CLIENT, USER, Sandbox
+from relay.sandbox.box import Sandbox
 from relay.sandbox.faults import Fault
 from relay.servicenow.instance import Instance
 from relay.servicenow.payload import PayloadCodec
@@ -99,25 +99,6 @@ async def test_agent(box: Sandbox, instance: Instance) -> None:
         await instance.agent.refresh(status)
         (row,) = [row for row in box.servicenow.tables.rows("ecc_agent") if row["name"] == "relay01"]
         assert row["status"] == status
-
-
-@pytest.mark.parametrize("kind", ["client", "password"])
-async def test_oauth(box: Sandbox, kind: str) -> None:
-    """Both OAuth grants sign in, and a revoked token is replaced."""
-    files = {name: {"file": str(box.directory / "credentials" / name)} for name in box.secrets}
-    client = {"client_id": OAUTH_CLIENT, "client_secret": files["servicenow_client"]}
-    user = {"username": USER, "password": files["servicenow_password"]} if kind == "password" else {}
-    values = {
-        "url": box.servicenow.url,
-        "auth": {f"oauth_{kind}": {**client, **user}},
-        "tls": {"ca_file": str(box.ca_file)},
-    }
-    settings = ServiceNowSettings.model_validate(values)
-    connected = Instance.connect(settings, "relay01", SecretReader({}), Clock())
-    row = output(box)
-    assert [record.sys_id for record in (await connected.queue.poll(10, [])).records] == [row]
-    assert connected.requests == {"token": 1, "poll": 1}
-    await connected.aclose()
 
 
 async def test_foreign_rows(box: Sandbox, instance: Instance) -> None:

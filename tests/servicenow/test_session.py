@@ -222,14 +222,17 @@ async def test_no_token(connect: Any, secret_file: Path, reply: Reply, number: i
         assert [request.path for request in server.requests] == ["/oauth_token.do"]
 
 
-def test_ways_to_sign_in_of_later_versions(authority: Authority, tmp_path: Path) -> None:
-    """A way to sign in that this version lacks is a configuration error that names it."""
-    secret = {"file": str(tmp_path / "x")}
+def test_a_key_that_is_none_shows_at_start(authority: Authority, tmp_path: Path) -> None:
+    """An assertion's key that cannot sign is a configuration error before anything is sent."""
+    file = tmp_path / "x"
+    file.write_text("no key")
+    file.chmod(0o600)
+    secret = {"file": str(file)}
     jwt = {"oauth_jwt": {"client_id": "a", "client_secret": secret, "key": secret, "key_id": "k", "subject": "s"}}
     values = {"url": "https://localhost", "auth": jwt, "tls": {"ca_file": str(authority.ca_file)}}
     with pytest.raises(ConfigError) as caught:
         Instance.connect(ServiceNowSettings.model_validate(values), "relay01", SecretReader({}), Clock())
-    assert caught.value.number == 1017
+    assert caught.value.number == 1024
 
 
 @pytest.mark.parametrize(

@@ -16,5 +16,7 @@ def command(config: Path | None) -> None:
     """Run the relay until it is stopped (SIGTERM; SIGHUP reloads the configuration)."""
     from relay.config.locate import locate  # noqa: PLC0415  # `--help` stays light
     from relay.daemon.supervisor import run  # noqa: PLC0415  # as above
+    from relay.host.hardening import harden  # noqa: PLC0415  # as above
 
+    harden()  # before the first secret is read and the first file made
     run(locate(config, os.environ, root=os.geteuid() == 0), os.environ)

@@ -28,6 +28,7 @@ from relay.daemon.watchdog import feed
 from relay.daemon.watching import ConfigWatch
 from relay.host.clock import Clock
 from relay.host.folders import find_folders
+from relay.host.hardening import exposures
 from relay.host.logs import Logs
 from relay.host.systemd import Notifier
 from relay.jobs.conditions import Conditions
@@ -253,6 +254,8 @@ def run(main: Path, environ: Mapping[str, str]) -> None:
     with Logs(clock, redactor, environ).start(settings.logging.level, settings.logging.format) as logs:
         for warning in loaded.warnings:
             log.warning("config.warning", problem=str(warning))
+        for reason in exposures():
+            log.warning("daemon.exposed", reason=reason)
         process = Process(
             environ=environ,
             folders=folders,

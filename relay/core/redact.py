@@ -20,6 +20,7 @@ from urllib.parse import quote, quote_plus
 from relay.core.secret import Secret
 
 SHORTEST: Final = 8
+SHORTEST_LEARNED: Final = 16
 LEARNED: Final = 256
 """Secrets of the running work that are kept in mind, and as many again from before: each request may bring a cookie."""
 
@@ -52,8 +53,11 @@ class Redactor:
         _enter(self._index, new)
 
     def learn(self, secret: Secret) -> None:
-        """Blank a secret that came up at work, such as a token or a cookie, until hundreds of others came after it."""
-        if secret in self._young:
+        """Blank a secret that came up at work, such as a token or a cookie, until hundreds of others came after it.
+
+        Why not a short one: the other side makes it, and could have ordinary words blanked.
+        """
+        if secret in self._young or len(secret.reveal()) < SHORTEST_LEARNED:
             return
         if len(self._young) >= LEARNED:
             self._old, self._young = self._young, {}

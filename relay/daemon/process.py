@@ -25,11 +25,15 @@ class KnownSecrets(SecretReader):
         super().__init__(environ)
         self._redactor = redactor
 
-    def read(self, ref: SecretRef) -> Secret:
+    def read(self, ref: SecretRef, username: str | None = None) -> Secret:
         """See `SecretReader.read`."""
-        secret = super().read(ref)
-        self._redactor.add(secret)
+        secret = super().read(ref, username)
+        self._redactor.add(secret, username)
         return secret
+
+    def learn(self, secret: Secret) -> None:
+        """See `SecretReader.learn`."""
+        self._redactor.learn(secret)
 
 
 @dataclass(frozen=True, slots=True)

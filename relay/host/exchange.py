@@ -10,6 +10,7 @@ from typing import Literal
 
 import httpx
 
+from relay.core.secret import Secret
 from relay.host.bodies import BodyLimit
 from relay.host.transport import Proxy
 
@@ -30,6 +31,10 @@ def _nothing_changes() -> bool:
     return False
 
 
+def _forget(_: Secret) -> None:
+    return None
+
+
 @dataclass(slots=True)
 class Target:
     """The one other side that a client may talk to.
@@ -45,6 +50,7 @@ class Target:
         connect_timeout: seconds for TCP, and again for the TLS handshake.
         renew: replaces `context` and `proxy` when what they were made of has changed; whether it has. Raises
             `ConfigError` when it cannot be used: the former stay.
+        learn: is told what logs must never show: credentials of requests, cookies of answers.
 
     Attributes:
         origin: `url` in its one spelling: lower case, no default port. A request's URL begins with it and `/`.
@@ -60,6 +66,7 @@ class Target:
     proxy: Proxy | None = None
     connect_timeout: float = 10.0
     renew: Callable[[], bool] = field(default=_nothing_changes, repr=False)
+    learn: Callable[[Secret], None] = field(default=_forget, repr=False)
     origin: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -75,9 +82,9 @@ class HttpRequest:
     """One request. `url` begins with the target's origin; `timeout` bounds all of it, in seconds."""
 
     method: str
-    url: str
-    headers: Pairs = ()
-    content: bytes = b""
+    url: str = field(repr=False)
+    headers: Pairs = field(default=(), repr=False)
+    content: bytes = field(default=b"", repr=False)
     timeout: float = 30.0
     limit: BodyLimit = field(default_factory=lambda: BodyLimit(1024 * 1024))
 
@@ -87,8 +94,8 @@ class HttpResponse:
     """One answer, decoded and within its limit. `elapsed` in seconds, from the call to the last byte."""
 
     status: int
-    headers: Pairs
-    body: bytes
+    headers: Pairs = field(repr=False)
+    body: bytes = field(repr=False)
     elapsed: float
 
     def header(self, name: str) -> str | None:

@@ -30,6 +30,7 @@ import httpcore
 import httpx
 
 from relay.core.errors import ConfigError
+from relay.core.secret import Secret
 from relay.host.bodies import (
     WIRE_ALLOWANCE,
     Body,
@@ -135,6 +136,9 @@ class HttpClient:
                 self._drop()
                 self._egress.context = self._target.context
                 self._transport = Transport(self._target.origin, self._target.context, self._target.proxy, self._egress)
+            for name, value in request.headers:
+                if name.lower() == "authorization":
+                    self._target.learn(Secret(value.partition(" ")[2] or value))
             response = await self._transport.handle_async_request(self._prepare(request))
             progress.most = progress.received + 2 * request.limit.most + WIRE_ALLOWANCE
             headers = _pairs(response)
@@ -160,6 +164,8 @@ class HttpClient:
             return
         headers = [("set-cookie", value) for value in wanted]
         self._jar.extract_cookies(httpx.Response(response.status_code, headers=headers, request=response.request))
+        for cookie in self._jar.jar:
+            self._target.learn(Secret(cookie.value or ""))
         held = [len(cookie.name) + len(cookie.value or "") for cookie in self._jar.jar]
         if len(held) > MAX_COOKIES or sum(held) > MAX_COOKIE_BYTES:
             self.drop_cookies()

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
+from relay.config.guarded import open_to_others
 from relay.config.values import SecretRef
 from relay.core.errors import ConfigError
 from relay.core.secret import Secret
@@ -36,6 +37,9 @@ class SecretReader:
         self._folder = Path(folder) if folder else None
         self._held: dict[SecretRef, Secret] = {}
 
+    def learn(self, secret: Secret) -> None:
+        """Take note of a secret that came up at work: a token, a cookie, a header made of a password."""
+
     def latest(self, ref: SecretRef) -> Secret:
         """The secret as it is now, or as it was when it was last readable.
 
@@ -50,8 +54,12 @@ class SecretReader:
                 raise
             return self._held[ref]
 
-    def read(self, ref: SecretRef) -> Secret:
+    def read(self, ref: SecretRef, username: str | None = None) -> Secret:  # noqa: ARG002 - for who takes note of it
         """The secret, without the one newline that editors and `echo` put at its end.
+
+        Args:
+            ref: where it is.
+            username: whose password it is, when both are sent as HTTP Basic.
 
         Raises:
             ConfigError: BSR-1009 when it cannot be read, is empty or no text; BSR-1010 when a file is not private.
@@ -61,7 +69,7 @@ class SecretReader:
         try:
             # Not blocking, so that a FIFO cannot hold up the start; symbolic links are how clusters mount secrets.
             with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:  # noqa: PTH123 - as above
-                _check(ref, file)
+                _check(ref, path, file)
                 data = file.read(MAX_BYTES + 1)
         except OSError as error:
             hint = f"; {ROTATION}" if ref.kind == "credential" and isinstance(error, FileNotFoundError) else ""
@@ -77,7 +85,7 @@ class SecretReader:
         return self._folder / ref.name
 
 
-def _check(ref: SecretRef, file: BinaryIO) -> None:
+def _check(ref: SecretRef, path: Path, file: BinaryIO) -> None:
     found = os.fstat(file.fileno())
     if not stat.S_ISREG(found.st_mode):
         raise ConfigError(1009, f"{ref}: no regular file")
@@ -87,6 +95,9 @@ def _check(ref: SecretRef, file: BinaryIO) -> None:
             raise ConfigError(1010, f"{ref}: others have access (mode {stat.S_IMODE(found.st_mode):04o})")
         if found.st_mode & stat.S_IWGRP:
             raise ConfigError(1010, f"{ref}: the group can change it (mode {stat.S_IMODE(found.st_mode):04o})")
+        why = open_to_others(path, found.st_mode)
+        if why is not None:
+            raise ConfigError(1010, f"{ref}: {why}")
 
 
 def _text(ref: SecretRef, data: bytes) -> str:

@@ -32,7 +32,7 @@ def make_target(
     """
     material = _Material(tls, proxy, secrets)
     context, way = material.make()
-    target = Target(name, url, context, way, connect_timeout=min(10.0, timeout / 3))
+    target = Target(name, url, context, way, connect_timeout=min(10.0, timeout / 3), learn=secrets.learn)
 
     def renew() -> bool:
         if not material.changed():
@@ -89,7 +89,7 @@ class _Material:
         return Proxy(
             settings.url,
             settings.username,
-            self._secrets.read(settings.password) if settings.password else None,
+            self._secrets.read(settings.password, settings.username) if settings.password else None,
             client_context(TlsOptions(ca_file=settings.ca_file)) if settings.url.startswith("https:") else None,
         )
 

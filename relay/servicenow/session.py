@@ -206,15 +206,23 @@ def token_fetcher(shared: Shared, client: HttpClient) -> Callable[[Fields], Awai
             timeout=shared.timeout,
             limit=BodyLimit(TOKEN_BYTES),
         )
+        for value in fields.values():
+            if isinstance(value, Secret):
+                shared.target.learn(value)  # an assertion is made here and read from nowhere
         response = await shared.send(client, "token", request)
         if response.status in {400, 401, 403}:
             raise ServiceNowError(2017, f"HTTP {response.status}")
-        return value_of(
+        answer = value_of(
             response.status,
             response.body,
             content_type=response.header("content-type") or "",
             retry_after=response.header("retry-after"),
             now=shared.now(),
         )
+        for name in ("access_token", "refresh_token", "id_token"):
+            token = answer.get(name) if isinstance(answer, dict) else None
+            if isinstance(token, str):
+                shared.target.learn(Secret(token))
+        return answer
 
     return fetch

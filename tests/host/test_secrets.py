@@ -41,6 +41,15 @@ def test_a_file_that_is_not_private_is_refused(tmp_path: Path, mode: int) -> Non
     assert f"{mode:04o}" in error.detail
 
 
+def test_a_file_that_others_could_replace_is_refused(tmp_path: Path) -> None:
+    """Who may write to its folder could put another secret there: BSR-1010, with the folder and what to do."""
+    ref = file_with(tmp_path, b"hunter2")
+    tmp_path.chmod(0o770)
+    error = refusal(ref)
+    assert error.number == 1010
+    assert f"chmod go-w {tmp_path}" in error.detail
+
+
 @pytest.mark.parametrize(
     ("data", "text"),
     [

@@ -101,6 +101,7 @@ EVENTS = {
     "recover.orphan": "a `processing` record of ours that the store does not know",
     "recover.orphans_failed": "the look for such records failed; the next is in ten minutes",
     "recover.settled": "what the store held at start was compared with ServiceNow",
+    "secrets.changed": "files of secrets or certificates have changed; they are taken over",
     "servicenow.batch": "a batch request was served; `size` is how many calls the next may hold",
     "servicenow.batch_failed": "a batch request failed; the next is smaller",
     "servicenow.fault": "a request to ServiceNow got no answer",

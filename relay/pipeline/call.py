@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -25,7 +25,8 @@ from relay.jobs.ledger import Move
 from relay.jobs.runner import UNWRITABLE
 from relay.pipeline.judge import Judged
 from relay.pipeline.parts import Parts
-from relay.pipeline.render import OFF_LOOP, Asked, store_answer
+from relay.pipeline.render import OFF_LOOP, Asked, store_answer, verified_by
+from relay.pipeline.signed import admit
 
 log = structlog.get_logger("relay.forward")
 
@@ -70,6 +71,10 @@ class Caller:
         call = Call(job, record, judged, ruling)
         if await self._not_again(call):
             return
+        admitted = await self._signed(call)
+        if admitted is None:
+            return
+        call = admitted
         if await self._too_old(call) or await self._held(call):
             return
         error = await self._admitted(call)
@@ -91,6 +96,15 @@ class Caller:
         data = {"code": error.number, "operation": call.ruling.request.operation, "rule": call.ruling.rule}
         await self._store(call, "given up", Failure(error.text), data)
         return True
+
+    async def _signed(self, call: Call) -> Call | None:
+        """The call of a record that is signed as it must be; else it is answered, or waits until that can be told."""
+        try:
+            job = await admit(self._parts, call.job, call.record, call.ruling, call.judged.signature)
+        except WorkError as error:
+            await self._refuse(call, "refused by policy", error, "signature")
+            return None
+        return None if job is None else replace(call, job=job)
 
     async def _held(self, call: Call) -> bool:
         """Whether a hold stops the call; it then waits."""
@@ -143,7 +157,9 @@ class Caller:
     async def _refuse(self, call: Call, event: str, error: WorkError, rule: str) -> None:
         log.warning("forward.refused", code=error.code, error=error.text)
         operation = call.ruling.request.operation
-        data = {"decision": "deny", "rule": rule, "operation": operation, "code": error.number}
+        data: dict[str, Json] = {"decision": "deny", "rule": rule, "operation": operation, "code": error.number}
+        if rule == "signature":
+            data |= {"by_verified": None, "key_id": None}  # of an earlier try, before the configuration changed
         await self._store(call, event, Failure(error.text), data)
 
     async def _put_off(self, call: Call, seconds: float) -> None:
@@ -204,6 +220,7 @@ class Caller:
             "seen": call.job.created,
             "appliance": request.appliance,
             "by": call.record["sys_created_by"],
+            **verified_by(call.job),
             "request_bytes": len(payload),
             "request_digest": parts.digest(payload),
             # Somebody changed the row between our poll and our claim: `by` made it, but may not have asked for this.

@@ -12,10 +12,11 @@ from relay.core.errors import RelayError, ServiceNowError, StorageError
 from relay.core.jobs import Job
 from relay.core.queue import CLOSED
 from relay.core.retry import Backoff
+from relay.core.signature import forgettable
 from relay.jobs.beats import Beats
 from relay.jobs.ledger import Move
 from relay.jobs.runner import UNWRITABLE
-from relay.pipeline.parts import DELIVERED, Parts
+from relay.pipeline.parts import DELIVERED, SIGNATURES, Parts
 from relay.pipeline.rows import ANSWER, KIND, ROW
 
 log = structlog.get_logger("relay.close")
@@ -107,12 +108,23 @@ class Sweep:
         while keep and await parts.store.forget_bodies(KIND, [CLOSED], now - keep, AT_ONCE) == AT_ONCE:
             pass
         retention = parts.limits.retention
+        await self._forget_nonces(now)
         swept = 0
         while True:
             number = await parts.store.sweep(KIND, [CLOSED], now - retention, now - retention - REMEMBERED, AT_ONCE)
             swept += number
             if number < AT_ONCE:
                 return swept
+
+    async def _forget_nonces(self, now: float) -> None:
+        """Forget the nonces of signatures that are too old to pass, by the clock of the two that is behind."""
+        parts = self._parts
+        parts.conditions.clear(SIGNATURES)  # whoever still waits says so again at once
+        server = parts.queue.now()
+        oldest = max(parts.limits.expire_safe, parts.limits.expire_unsafe)
+        before = forgettable(min(now, now if server is None else server), oldest)
+        while await parts.store.forget_nonces(before, AT_ONCE) == AT_ONCE:
+            pass
 
     def _clock_is_sound(self, now: float) -> bool:
         """Whether this machine's clock neither jumped since the start nor differs from the instance's."""

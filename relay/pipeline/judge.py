@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -22,12 +22,14 @@ class Judged:
     """A record read and judged.
 
     `parameters` are those to echo. `ruling` is the policy's decision for a call, the work itself for what the relay
-    answers without asking the policy, or the error for what cannot be read.
+    answers without asking the policy, or the error for what cannot be read. `signature`: of a call, as it stands in the
+    record.
     """
 
     parameters: tuple[tuple[str, str], ...]
     ruling: Decision | Heartbeat | SystemCommand | RelayError
     format: str = ""
+    signature: str | None = field(default=None, repr=False)
 
     @property
     def lane(self) -> str:
@@ -57,7 +59,7 @@ def _judge(codec: Codec, policy: Policy, record: Record) -> Judged:
     work = request.work
     if isinstance(work, HttpCall | TypedCall):
         form = work.format if isinstance(work, TypedCall) else ""
-        return Judged(request.parameters, policy.decide(work), form)
+        return Judged(request.parameters, policy.decide(work), form, request.signature)
     return Judged(request.parameters, work)
 
 

@@ -6,18 +6,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from relay.core.policy import Policy
+from relay.core.signature import Required
 from relay.jobs.conditions import Conditions
 from relay.jobs.holds import Holds
 from relay.jobs.ledger import Ledger
 from relay.jobs.ports import Audit, Clock, Store
-from relay.pipeline.ports import Appliances, Codec, Queue, Shaper
+from relay.pipeline.ports import Appliances, Codec, Queue, Shaper, SigningKeys
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Numbers of the configuration; seconds and bytes.
 
-    `retry_for` by appliance: how long a call that surely was not executed is repeated.
+    `retry_for` by appliance: how long a call that surely was not executed is repeated. `require_signature`: which calls
+    must be signed.
     """
 
     agent: str
@@ -30,12 +32,15 @@ class Limits:
     keep_bodies: float
     retention: float
     retry_for: Mapping[str, float]
+    require_signature: Required = False
 
 
 KEPT = "servicenow.keeps_sys_id"
 USER = "servicenow.user"
 DELIVERED = "servicenow.delivered"
 """The durable facts behind `Learned`."""
+SIGNATURES = "signatures"
+"""The condition that signatures cannot be judged."""
 
 
 @dataclass(slots=True)
@@ -58,7 +63,7 @@ class Learned:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Everything that a stage may use."""
+    """Everything that a stage may use. `keys`: None where none are configured."""
 
     ledger: Ledger
     store: Store
@@ -75,3 +80,4 @@ class Parts:
     digest: Callable[[bytes], str]
     limits: Limits
     learned: Learned = field(default_factory=Learned)
+    keys: SigningKeys | None = None

@@ -134,3 +134,16 @@ class Shaper(Protocol):
 
         """
         ...
+
+
+class SigningKeys(Protocol):
+    """The keys that ServiceNow signs work with."""
+
+    def of(self, key_id: str) -> bytes | None:
+        """The key of this id as it is now; None when no key has the id.
+
+        Raises:
+            ConfigError: it cannot be read, or not be used.
+
+        """
+        ...

@@ -15,7 +15,7 @@ from relay.core.record import Failure, Record
 from relay.core.retry import Backoff
 from relay.jobs.ledger import Move
 from relay.pipeline.parts import KEPT, USER, Parts
-from relay.pipeline.render import render
+from relay.pipeline.render import render, verified_by
 from relay.pipeline.rows import ANSWER, LARGE, NOT_UNDER_WAY, answer_sys_id, rows
 
 log = structlog.get_logger("relay.push")
@@ -216,4 +216,5 @@ def outcome_line(job: Job, record: Record) -> dict[str, object]:
     names = ("decision", "operation", "rule", "code", "status", "oversize", "answer_bytes", "answer_digest")
     known = {name: job.data[name] for name in names if name in job.data}
     event = "outcome again" if job.data.get("refused") else "outcome"
-    return {"event": event, "job": job.id, "attempt": job.attempts, "by": record["sys_created_by"], **known}
+    by = {"by": record["sys_created_by"], **verified_by(job)}
+    return {"event": event, "job": job.id, "attempt": job.attempts, **by, **known}

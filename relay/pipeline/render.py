@@ -47,6 +47,12 @@ def _render(
     return Rendered(payload, {**facts, "answer_bytes": len(payload), "answer_digest": parts.digest(payload)})
 
 
+def verified_by(job: Job) -> dict[str, Json]:
+    """What an audit line says of the user whom the row names: whether a signature confirms it, and by which key."""
+    key_id = job.data.get("key_id")
+    return {"by_verified": bool(job.data.get("by_verified")), **({"key_id": key_id} if key_id else {})}
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A job, the row that asks, and the parameters that its answer echoes."""

@@ -14,9 +14,11 @@ import structlog
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from support.appliances import FakeKeys
 from support.memory import When
 from support.pipeline import Life, World, jobs_of
 from support.sides import USER
+from support.signing import KEY, KEY_ID, signature
 from support.virtual import VirtualClock, VirtualLoop
 
 PAYLOADS = {
@@ -63,7 +65,10 @@ OTHER_FAULTS = [
     ("fetch_payload", "gone"),
 ]
 CALL_FAULTS = ["not sent", "lost", "done", "429", "paced", "too large", "bug", "final"]
-POINTS = ["", "call", "call", "insert", "insert", "change", "append", "claim", "add", "begin_large", "finish_large"]
+POINTS = [
+    *("", "call", "call", "insert", "insert", "change", "change_once", "change_once", "append", "claim", "add"),
+    *("begin_large", "finish_large"),
+]
 WHEN = st.sampled_from(["before", "after"])
 AT_REST = {"CLOSED", "tombstone"}
 
@@ -80,12 +85,14 @@ class Conservation(RuleBasedStateMachine):
         self.number = 0
         self.outputs: list[str] = []
         self.unsafe: set[str] = set()
+        self.copies: list[set[str]] = []
         self.refusals = False
 
     @initialize(keeps=st.booleans(), marks=st.booleans(), user=st.booleans(), slow=st.booleans())
     def make(self, keeps: bool, marks: bool, user: bool, slow: bool) -> None:
         self.world = World(self.clock, keeps=keeps, marks=marks)
         self.world.user = USER if user else ""
+        self.world.keys = FakeKeys(**{KEY_ID: KEY.encode()})
         self.world.queue.latency = 0.3 if slow else 0.0
         self.world.appliances.latency = 0.3 if slow else 0.0
         for kind in ("unsafe", "safe"):
@@ -119,6 +126,28 @@ class Conservation(RuleBasedStateMachine):
         if large:
             world.appliances.large.add(one)
 
+    @rule(kind=st.sampled_from(["safe", "unsafe"]), number=st.integers(1, 3), age=st.sampled_from([0, 0, 0, 200, 8000]))
+    def arrive_signed(self, kind: str, number: int, age: int) -> None:
+        """A signed record arrives, and copies of it; also one that was signed long ago."""
+        world = self._the_world
+        nonce = f"nonce-no-{len(self.copies)}"
+        time = (world.queue.server_now() or 0.0) - age
+        made = signature(operation=kind, arguments={"a": "1"}, time=time, nonce=nonce, by="caller", correlator="c")
+        group: set[str] = set()
+        for _ in range(number):
+            self.number += 1
+            group.add(world.queue.output(self.number, payload=f"{kind} default sig={made}", agent_correlator="c"))
+        self.outputs += sorted(group)
+        self.copies.append(group)
+        if kind == "unsafe":
+            self.unsafe |= group
+
+    @rule(known=st.booleans())
+    def lose_clock(self, known: bool) -> None:
+        """ServiceNow's clock is not known for a while."""
+        world = self._the_world
+        world.queue.server_now = (lambda: world.clock.wall() - world.jumped) if known else (lambda: None)
+
     @rule(seconds=st.sampled_from([0.3, 3.0, 12.0, 80.0]))
     def live(self, seconds: float) -> None:
         """Time passes with the relay running; it is started when it is not."""
@@ -129,7 +158,7 @@ class Conservation(RuleBasedStateMachine):
             self.life = None
 
     @rule(
-        kind=st.sampled_from(["safe", "unsafe", "unsafe json", "attached"]),
+        kind=st.sampled_from(["safe", "unsafe", "unsafe json", "attached", "signed"]),
         point=st.sampled_from(POINTS),
         nth=st.sampled_from([1, 1, 1, 2]),
         when=WHEN,
@@ -137,7 +166,10 @@ class Conservation(RuleBasedStateMachine):
     )
     def die(self, kind: str, point: str, nth: int, when: When, away: float) -> None:
         """A record arrives, and the process is killed on its path: before an effect, or before it learns of it."""
-        self.arrive(kind, 1, point.endswith("large"))
+        if kind == "signed":
+            self.arrive_signed("unsafe", 2, 0)
+        else:
+            self.arrive(kind, 1, point.endswith("large"))
         self.life = self.life or self._the_world.life()
         self.life.gate.kill_at(point, nth if point else 10 * nth, when)
         self.live(30.0)
@@ -238,6 +270,8 @@ class Conservation(RuleBasedStateMachine):
                 assert f"|{one}|" in self.world.queue.answer_text(one)
         for one in self.unsafe:
             assert self.world.appliances.executed[one] <= 1, one
+        for group in self.copies:
+            assert sum(self.world.appliances.executed[one] > 0 for one in group) <= 1, group
         for one, number in self.world.appliances.executed.items():
             assert sum(line["event"] == "intent" and line["job"] == one for line in self.world.audit.lines) >= number
 
@@ -253,6 +287,7 @@ class Conservation(RuleBasedStateMachine):
     def _come_to_rest(self) -> None:
         world = self._the_world
         world.mend()
+        self.lose_clock(known=True)
         for _ in range(40):
             self.live(150.0)
             self.nothing_twice()

@@ -52,6 +52,7 @@ async def test_a_call_is_audited_stored_and_answered(world: World) -> None:
         "attempt": 1,
         "appliance": "default",
         "by": "caller",
+        "by_verified": False,
         "request_bytes": 14,
         "request_digest": "digest of 14",
         "decision": "allow",

@@ -76,7 +76,10 @@ _CALLS: dict[str, tuple[bool, Callable[[], Exception]]] = {
 
 
 class FakeCodec:
-    """Payloads of words: `safe default`, `unsafe default json`, `denied`, `disabled`, `token`, `broken`, `bug`."""
+    """Payloads of words: `safe default`, `unsafe default json`, `denied`, `disabled`, `token`, `broken`, `bug`.
+
+    A word `sig=...` is the signature.
+    """
 
     def read(self, record: Record) -> Request:
         echo = (("probe", record["name"]),)
@@ -84,15 +87,16 @@ class FakeCodec:
             return Request(Heartbeat(), echo)
         if record["topic"] == "SystemCommand":
             return Request(SystemCommand(record["source"]), echo)
-        words = record.payload.split()
+        words = [word for word in record.payload.split() if not word.startswith("sig=")]
+        signature = next((word[4:] for word in record.payload.split() if word.startswith("sig=")), None)
         if record.payload == ATTACHED or not words or words[0] == "broken":
             raise WorkError(4006, "broken")
         if words[0] == "bug":
             raise ZeroDivisionError
         appliance = words[1] if len(words) > 1 else "default"
         if len(words) > 2:
-            return Request(TypedCall(words[0], {"id": record.sys_id}, appliance, "json"), echo)
-        return Request(HttpCall("GET", f"{words[0]} {appliance} {record.sys_id}"), echo)
+            return Request(TypedCall(words[0], {"id": record.sys_id}, appliance, "json"), echo, signature)
+        return Request(HttpCall("GET", f"{words[0]} {appliance} {record.sys_id}"), echo, signature)
 
     def write(self, record: Record, parameters: Sequence[tuple[str, str]], outcome: Outcome, milliseconds: int) -> str:
         assert milliseconds >= 0
@@ -103,10 +107,11 @@ class FakeCodec:
 
 
 class FakePolicy:
-    """Allows what says `safe` or `unsafe`."""
+    """Allows what says `safe` or `unsafe`; `signed`: operations that demand a signature."""
 
-    def __init__(self, per_minute: int = 0) -> None:
+    def __init__(self, per_minute: int = 0, signed: tuple[str, ...] = ()) -> None:
         self.per_minute = per_minute
+        self.signed = signed
 
     def decide(self, work: HttpCall | TypedCall) -> Decision:
         if isinstance(work, HttpCall):
@@ -118,7 +123,7 @@ class FakePolicy:
         if operation not in {"safe", "unsafe"}:
             return Denied(3012 if operation == "disabled" else 4002, operation, "policy.allow", operation)
         request = ApplianceRequest(appliance, operation, "GET", f"/{operation}/{job}", safe=operation == "safe")
-        return Allowed(request, {}, "session-integration", self.per_minute)
+        return Allowed(request, {"a": "1"}, "session-integration", self.per_minute, operation in self.signed)
 
 
 class FakeShaper:
@@ -130,3 +135,16 @@ class FakeShaper:
         if b"bug" in reply.body:
             raise ZeroDivisionError
         return Reply(reply.status, reply.headers, b"json:" + reply.body)
+
+
+class FakeKeys:
+    """Keys that can be taken away: an exception in a key's place is raised."""
+
+    def __init__(self, **keys: bytes | Exception) -> None:
+        self.keys = dict(keys)
+
+    def of(self, key_id: str) -> bytes | None:
+        found = self.keys.get(key_id)
+        if isinstance(found, Exception):
+            raise found
+        return found

@@ -23,7 +23,7 @@ from relay.pipeline.parts import Learned, Limits, Parts
 from relay.pipeline.poll import Poll
 from relay.pipeline.recover import Recover
 from relay.pipeline.stages import stages
-from support.appliances import FakeAppliances, FakeCodec, FakePolicy, FakeShaper
+from support.appliances import FakeAppliances, FakeCodec, FakeKeys, FakePolicy, FakeShaper
 from support.memory import Gate, Gated, Killed, MemoryAudit, MemoryStore
 from support.sides import AGENT, USER, FakeQueue
 from support.virtual import VirtualClock, run
@@ -56,6 +56,7 @@ class World:
         self.user = USER
         self.room = True
         self.concurrent: Mapping[str, int] = {"default": 8, "second": 8}
+        self.keys: FakeKeys | None = None
         self.jumped = 0.0
         self.queue.server_now = lambda: clock.wall() - self.jumped
         self.appliances.before = self._audited
@@ -144,6 +145,7 @@ class Life:
             digest=lambda body: f"digest of {len(body)}",
             limits=world.limits,
             learned=Learned(user=world.user),
+            keys=world.keys,
         )
         self.runner = Runner(
             store=self.store,

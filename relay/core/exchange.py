@@ -42,10 +42,10 @@ class NewInput:
     output_sys_id: str
     sys_id: str
     topic: str
-    name: str
-    source: str
+    name: str = field(repr=False)
+    source: str = field(repr=False)
     agent_correlator: str
-    payload: str
+    payload: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,5 +84,5 @@ class Request:
     """
 
     work: Work
-    parameters: tuple[tuple[str, str], ...]
+    parameters: tuple[tuple[str, str], ...] = field(repr=False)
     signature: str | None = field(default=None, repr=False)

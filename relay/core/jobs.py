@@ -58,7 +58,7 @@ class NewJob:
     not_before: float = 0.0
     attempts: int = 0
     data: Mapping[str, Json] = field(default_factory=dict)
-    bodies: Mapping[str, bytes] = field(default_factory=dict)
+    bodies: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Change:
 
     before: Job
     after: Job
-    bodies: Mapping[str, bytes | None] = field(default_factory=dict)
+    bodies: Mapping[str, bytes | None] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from relay.core.jobs import Json
 
@@ -20,9 +20,9 @@ class ApplianceRequest:
     appliance: str
     operation: str
     method: str
-    path: str
-    query: tuple[tuple[str, str], ...] = ()
-    body: bytes = b""
+    path: str = field(repr=False)
+    query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    body: bytes = field(default=b"", repr=False)
     content_type: str | None = None
     accept: str | None = None
     safe: bool = False
@@ -40,7 +40,7 @@ class Allowed:
     """
 
     request: ApplianceRequest
-    arguments: Mapping[str, Json]
+    arguments: Mapping[str, Json] = field(repr=False)
     rule: str
     per_minute: int = 0
     require_signature: bool = False

@@ -1,6 +1,7 @@
 """Records of ServiceNow's ECC queue, and the work they ask for, as values.
 
-Everything here is untrusted: whoever can write a queue row wrote it.
+Everything here is untrusted: whoever can write a queue row wrote it. What may hold a body or a password is left out of
+`repr`, so that no message that shows a value shows that.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ RECORD_FIELDS = (
 class Record:
     """One row of `ecc_queue`: every column of `RECORD_FIELDS` that the instance returned, as text."""
 
-    fields: Mapping[str, str]
+    fields: Mapping[str, str] = field(repr=False)
 
     def __getitem__(self, name: str) -> str:
         return self.fields.get(name, "")
@@ -72,10 +73,10 @@ class HttpCall:
     """
 
     method: str
-    url: str
-    headers: tuple[tuple[str, str], ...] = ()
-    query: tuple[tuple[str, str], ...] = ()
-    body: str = ""
+    url: str = field(repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    body: str = field(default="", repr=False)
     soap_action: str | None = None
 
 
@@ -84,7 +85,7 @@ class TypedCall:
     """A BSeriesProbe's call. Arguments are text, or JSON values when they came as a JSON object in `content`."""
 
     operation: str
-    arguments: Mapping[str, Json] = field(default_factory=dict)
+    arguments: Mapping[str, Json] = field(default_factory=dict, repr=False)
     appliance: str | None = None
     format: Literal["json", "xml"] = "json"
 
@@ -109,8 +110,8 @@ class Reply:
     """An appliance's HTTP answer, bounded and decoded. `headers` in order, names as they came."""
 
     status: int
-    headers: tuple[tuple[str, str], ...] = ()
-    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    body: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

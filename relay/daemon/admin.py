@@ -44,6 +44,8 @@ class Admin:
             "jobs show": self._show,
             "jobs retry": self._retry,
             "jobs discard": self._discard,
+            "audit checkpoint": self._checkpoint,
+            "audit rotate": self._rotate,
         }
 
     async def serve(self, command: str, arguments: Arguments, author: str) -> Json:
@@ -155,6 +157,15 @@ class Admin:
             data = {"decision": "deny", "rule": "administrator", "code": error.number}
             await store_answer(parts, Asked(job, record), "discarded", Failure(error.text), data=data)
         return {"discarded": job.id}
+
+    # -- the audit log -----------------------------------------------------------------------------------------------
+
+    async def _checkpoint(self, _: Arguments, __: str) -> Json:
+        note = await self._running().checkpoints.now()
+        return {"note": note.text, "size": note.size, "root": note.root.hex()}
+
+    async def _rotate(self, _: Arguments, author: str) -> Json:
+        return {"key": (await self._running().checkpoints.rotate(author)).vkey}
 
 
 def _text(arguments: Arguments, name: str, longest: int) -> str:

@@ -14,6 +14,7 @@ import structlog
 from relay.appliance.values import JsonShaper
 from relay.audit.digest import Digester
 from relay.audit.log import AuditLog
+from relay.audit.notary import Notary
 from relay.core.errors import ConfigError, RelayError, ServiceNowError, StorageError
 from relay.core.jobs import Json
 from relay.core.queue import CLOSED, QUEUE
@@ -27,6 +28,7 @@ from relay.jobs.beats import Beats
 from relay.jobs.holds import Holds
 from relay.jobs.ledger import Ledger
 from relay.jobs.runner import Runner
+from relay.pipeline.checkpoints import Anchor, Checkpoints
 from relay.pipeline.close import Sweep
 from relay.pipeline.parts import Learned, Parts
 from relay.pipeline.poll import Poll
@@ -67,6 +69,7 @@ class Running:
     parts: Parts
     runner: Runner
     poll: Poll
+    checkpoints: Checkpoints
 
 
 class App:
@@ -89,6 +92,12 @@ class App:
         """
         self._says_down = says_down
         self._stop.set()
+
+    def look_again(self) -> None:
+        """What waits because a side refused us need not wait any longer."""
+        if self.running is not None:
+            self.running.runner.look_again()
+            self.running.poll.wake()
 
     def abort(self) -> None:
         """End at once: what was under way is settled at the next start."""
@@ -191,10 +200,13 @@ class App:
             jitter=process.jitter,
         )
         poll = Poll(parts, self.beats, self._room)
-        self.running = Running(parts, runner, poll)
+        notary = Notary(audit, process.folders.key, plan.settings.relay.name)
+        checkpoints = Checkpoints(parts, notary, _anchor(plan), plan.settings.audit.checkpoint_every, self.beats)
+        self.running = Running(parts, runner, poll, checkpoints)
         await self._run_loops(self.running)
         with contextlib.suppress(StorageError):
             await audit.append([_line("stop")])
+            await checkpoints.sign()
 
     def _room(self) -> bool:
         """Whether the disk has room for more work; says so when it has not."""
@@ -227,6 +239,7 @@ class App:
             stopper = group.create_task(self._when_stopped(recover, sweep, running), name="stop")
             registered = plan.settings.servicenow.register_agent
             pulsing = group.create_task(pulse.run(), name="pulse") if registered else None
+            signing = group.create_task(running.checkpoints.run(), name="checkpoints")
             work = group.create_task(self._loops(recover, sweep, running), name="work")
             aborted = group.create_task(self._abort.wait(), name="abort")
             await asyncio.wait({work, aborted}, return_when=asyncio.FIRST_COMPLETED)
@@ -236,6 +249,9 @@ class App:
             stopper.cancel()
             if pulsing is not None:
                 await self._end_pulse(pulse, pulsing, aborted)
+            running.checkpoints.stop()
+            await asyncio.wait({signing, aborted}, timeout=LAST_WORD, return_when=asyncio.FIRST_COMPLETED)
+            signing.cancel()
             aborted.cancel()
 
     async def _end_pulse(self, pulse: Pulse, pulsing: asyncio.Task[None], aborted: asyncio.Task[bool]) -> None:
@@ -261,6 +277,7 @@ class App:
         log.info("daemon.stopping", jobs=running.runner.busy)
         recover.stop()
         sweep.stop()
+        running.checkpoints.stop()
         running.poll.stop()
         running.runner.stop()
         await asyncio.sleep(FINISH)
@@ -288,6 +305,12 @@ async def _check_agent(store: SqliteStore, agent: str) -> None:
             )
     if former != agent:
         await store.set_fact(AGENT, agent)
+
+
+def _anchor(plan: Plan) -> Anchor | None:
+    """Where ServiceNow takes checkpoints, when that is configured."""
+    wanted = plan.settings.audit.anchor
+    return None if wanted is None else plan.instance.anchor(wanted.table, wanted.field)
 
 
 def _line(event: str) -> dict[str, Json]:

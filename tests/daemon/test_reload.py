@@ -182,7 +182,7 @@ async def test_a_fault_in_a_reload_is_no_end(tmp_path: Path, monkeypatch: pytest
 async def test_a_warning_of_the_new_configuration_is_logged(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """What a reloaded configuration asks for and this version lacks is a warning of the reload too."""
     async with living(tmp_path) as made:
-        made.configure("audit: {anchor: {table: u_t, field: u_f}}\n", "zz.yaml")
+        made.configure("servicenow: {wake: amb}\n", "zz.yaml")
         await made.ask("reload")
     assert "config.warning" in "".join(capfd.readouterr())
 

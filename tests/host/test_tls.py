@@ -221,7 +221,7 @@ def test_the_system_trust_store_is_a_file_or_a_folder(
             client_context(TlsOptions())
 
 
-@pytest.mark.parametrize("pin", ["", "sha256/", "sha256/AAAA", "sha1/" + "A" * 43 + "=", "sha256/" + "!" * 44, "x"])
+@pytest.mark.parametrize("pin", ["", "sha256/", "sha256/AAAA", "sha1/" + "A" * 43 + "=", "sha256/" + "!" * 44, "sha256/é", "x"])
 def test_a_bad_pin_is_a_configuration_error(pin: str) -> None:
     """What is no SHA-256 in base64 is refused, since a pin that can never match would only look like one."""
     with pytest.raises(ConfigError, match="BSR-1006"):

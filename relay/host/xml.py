@@ -57,7 +57,18 @@ def read_xml(raw: bytes, source: XmlSource) -> etree._Element:
         raise XmlError(f"not well-formed at line {line}, column {column}", malformed=True) from None
     if root is None:
         raise XmlError("there is no element in it", malformed=True)
+    if source.recover:
+        _check_text(root)
     return root
+
+
+def _check_text(root: etree._Element) -> None:
+    """Refuse what a recovering reading lets through although it is no text: a reference to half a character."""
+    try:
+        for element in root.iter():
+            _ = element.tag, element.text, element.tail, element.items()
+    except UnicodeDecodeError:
+        raise XmlError("it refers to characters that are none") from None
 
 
 def _read(raw: bytes, source: XmlSource) -> etree._Element | None:

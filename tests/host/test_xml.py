@@ -44,6 +44,14 @@ def test_what_is_beyond_a_limit_is_refused_however_it_is_read(raw: bytes) -> Non
         assert not caught.value.malformed
 
 
+@pytest.mark.parametrize("raw", [b"<a>&#xD800;</a>", b"<a b='&#xDFFF;'/>", b"<a><b/>x&#xD800;</a>"])
+def test_half_a_character_is_no_text(raw: bytes) -> None:
+    """A reference to a surrogate is refused however it is read: nothing could say what it is."""
+    for recover in (False, True):
+        with pytest.raises(XmlError):
+            read_xml(raw, XmlSource(100, recover=recover))
+
+
 @pytest.mark.parametrize("recover", [False, True])
 @pytest.mark.parametrize("raw", [b"", b"no xml", b"<"])
 def test_what_holds_no_element_is_malformed(raw: bytes, recover: bool) -> None:

@@ -147,7 +147,7 @@ class Account:
 
     def _secret(self) -> Secret:
         try:
-            return self._secrets.read(self._settings.client_secret)
+            return self._secrets.latest(self._settings.client_secret)
         except RelayError as error:
             raise ApplianceError(3005, f"{self._name}: {error.text}") from None
 

@@ -57,6 +57,9 @@ class Appliance:
         clock: both clocks.
         sleep: waits, in seconds.
 
+    Attributes:
+        target: as given.
+
     """
 
     def __init__(
@@ -73,7 +76,7 @@ class Appliance:
     ) -> None:
         self._name = name
         self._settings = settings
-        self._target = target
+        self.target = target
         self._answer_bytes = answer_bytes
         self._agent = f"bseries-relay/{version}"
         self._clock = clock
@@ -159,7 +162,7 @@ class Appliance:
         await self._start(self._clock.monotonic() + PATIENCE, reserved=True)
         request = HttpRequest(
             "POST",
-            f"{self._target.origin}/oauth2/token",
+            f"{self.target.origin}/oauth2/token",
             (*headers, *self._common()),
             body,
             timeout=self._settings.timeout,
@@ -250,7 +253,7 @@ class Appliance:
         query = f"?{urlencode(request.query, quote_via=quote, safe='')}" if request.query else ""
         return HttpRequest(
             request.method,
-            f"{self._target.origin}{request.path}{query}",
+            f"{self.target.origin}{request.path}{query}",
             tuple(headers),
             request.body,
             timeout=self._settings.timeout,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Self
 
 from relay.appliance.client import Appliance
 from relay.config.model import Settings
-from relay.core.errors import ApplianceError
+from relay.core.errors import ApplianceError, ConfigError
 from relay.core.policy_values import ApplianceRequest
 from relay.core.record import Reply
 from relay.host.clock import Clock
+from relay.host.exchange import Target
 from relay.host.secrets import SecretReader
 from relay.host.targets import make_target
 
@@ -70,6 +71,22 @@ class Fleet:
 
         """
         return await self._find(request.appliance).call(request)
+
+    @property
+    def targets(self) -> list[Target]:
+        """Where the appliances are that are enabled."""
+        return [appliance.target for appliance in self._appliances.values() if appliance is not None]
+
+    def renew(self) -> Iterator[ConfigError]:
+        """Take over certificates and proxy accounts that changed; gives what cannot be used, the former stay in use.
+
+        The accounts' secrets are read for each token.
+        """
+        for target in self.targets:
+            try:
+                target.renew()
+            except ConfigError as error:
+                yield error
 
     async def aclose(self) -> None:
         """End everything under way."""

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from relay.appliance.fleet import Fleet
 from relay.config.model import ServiceNowAuth, Settings
 from relay.config.rules import policy_of
+from relay.core.errors import ConfigError
 from relay.core.policy import Policy
 from relay.daemon.process import Process
 from relay.daemon.report import VERSION
+from relay.host.exchange import Target
 from relay.pipeline.parts import Limits
 from relay.servicenow.instance import Instance
 
@@ -31,6 +33,15 @@ class Plan:
     limits: Limits
     concurrent: Mapping[str, int]
     user: str
+
+    def renew(self) -> list[ConfigError]:
+        """Take over secrets and certificates that changed; what cannot be used, of which the former stays in use."""
+        return [*self.instance.renew(), *self.fleet.renew()]
+
+    @property
+    def targets(self) -> list[Target]:
+        """Every other side that is connected to."""
+        return [self.instance.shared.target, *self.fleet.targets]
 
     async def aclose(self) -> None:
         """Close what was opened on the way."""

@@ -24,6 +24,7 @@ from relay.daemon.metrics import Figures
 from relay.daemon.plan import Plan, make_plan
 from relay.daemon.process import KnownSecrets, Process
 from relay.daemon.report import VERSION, now, status_line
+from relay.daemon.rotation import Rotation
 from relay.daemon.watchdog import feed
 from relay.daemon.watching import ConfigWatch
 from relay.host.clock import Clock
@@ -54,6 +55,7 @@ class Supervisor:
         self._applied = asyncio.Event()
         self._stopping = False
         self._watch = ConfigWatch(main, process.environ, process.conditions, lambda: self._loaded.settings)
+        self._rotation = Rotation(process, lambda: self._app.plan, self._look_again)
         self._exposition = Exposition(process.figures.metrics, self._look, process.conditions)
 
     @property
@@ -71,6 +73,13 @@ class Supervisor:
 
     async def _look(self) -> None:
         self._process.figures.show(await now(self._app, self._process))
+
+    def _look_again(self) -> None:
+        """What waits because a side refused us need not wait any longer."""
+        running = self._app.running
+        if running is not None:
+            running.runner.look_again()
+            running.poll.wake()
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -92,6 +101,7 @@ class Supervisor:
                 beside(
                     watchdog=feed(process, lambda: self._app.beats, self._status_line),
                     watch=self._watch.run(),
+                    secrets=self._rotation.run(),
                     metrics=self._exposition.run(),
                 )
             )
@@ -152,6 +162,7 @@ class Supervisor:
         for one in conditions.all():
             if one.subject not in OF_THE_PROCESS:
                 conditions.clear(one.subject)
+        self._rotation.replaced()
         self._listen()
         self._process.figures.reloaded("applied")
         self._process.notifier.ready(self._status_line())

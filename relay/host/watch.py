@@ -1,4 +1,4 @@
-"""Notice that files of a folder have other contents than before.
+"""Notice that files of a folder have other contents, or another mode, than before.
 
 Why folders and contents: editors, configuration management and orchestrators replace files by renaming and by switching
 links, which a watch on a file does not survive; and they touch files without changing them, which is no news.
@@ -157,6 +157,6 @@ def _files(folder: Path) -> list[Path]:
 def _digest(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            return hashlib.sha256(file.read(_MOST_BYTES)).hexdigest()
+            return f"{path.stat().st_mode:o} {hashlib.sha256(file.read(_MOST_BYTES)).hexdigest()}"
     except OSError as error:
         return f"unreadable: {error.errno}"

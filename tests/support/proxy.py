@@ -38,6 +38,7 @@ class ConnectProxy:
         self.port = 0
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
 
     @property
     def url(self) -> str:
@@ -59,13 +60,20 @@ class ConnectProxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.sleep(0)
 
+    def drop(self) -> None:
+        """End every connection that is open."""
+        for writer in self._writers:
+            writer.transport.abort()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        self._writers.add(writer)
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             await self._tunnel(reader, writer)
         self._tasks.discard(task)
+        self._writers.discard(writer)
         writer.transport.abort()
 
     async def _tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

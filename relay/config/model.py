@@ -224,6 +224,11 @@ class StorageSettings(Section):
         examples=[{"credential": "storage_key"}],
         description="Encrypts stored bodies. Absent: one is made on the first start.",
     )
+    former_key: Secret | None = Field(
+        default=None,
+        examples=[{"credential": "storage_key_former"}],
+        description="The key before this one: still opens what it encrypted, and encrypts nothing any more.",
+    )
     keep_bodies: Annotated[float, Duration()] = Field(default=0.0, description="How long bodies stay after delivery.")
     retention: Annotated[float, Duration()] = Field(
         default=604_800.0, description="How long details of finished jobs stay."

@@ -134,11 +134,12 @@ _ROWS = (
     Code(5005, "critical", "a write to disk failed", "look at the kernel's log; the relay stops and starts again from what the disk holds"),
     Code(5006, "critical", "another relay uses the state folder", "stop the other one, or give this one its own storage.directory", retryable=True),
     Code(5007, "critical", "the audit log cannot be written", "check space and rights of the audit folder", retryable=True),
-    Code(5008, "critical", "a stored body was encrypted with a key that is not here", "give the former storage key back", retryable=True),
+    Code(5008, "critical", "a stored body was encrypted with a key that is not here", "give the key back as storage.key or storage.former_key; nothing is deleted meanwhile", retryable=True),
     Code(5009, "critical", "the storage key cannot be made or read", "give storage.key, or make the key's folder writable"),
     Code(5010, "warning", "the audit log ended in a torn line, which was set aside", "none needed: the line belonged to no effect"),
     Code(5011, "critical", "the audit log does not verify", "keep the folder for the investigation; 'bseries-relay audit verify' names the first bad line"),
     Code(5012, "error", "the audit log's signing key cannot be used, so its checkpoints are not signed", "give the key file back, or make a new key with 'bseries-relay audit key --rotate'", retryable=True),
+    Code(5013, "warning", "the storage key is one that the relay made for itself", "give storage.key as a credential; until then keep that file safe, and apart from copies of the state folder"),
     # 9xxx: internal
     Code(9001, "critical", "a fault of the relay itself", "report it with the log lines of this job"),
     Code(9002, "critical", "the job stopped the relay three times and is not tried again", "report it with the log lines of this job"),

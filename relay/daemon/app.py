@@ -23,6 +23,7 @@ from relay.daemon.lock import IN_USE
 from relay.daemon.metrics import Measured
 from relay.daemon.plan import Plan
 from relay.daemon.process import Process
+from relay.daemon.storage_key import storage_key
 from relay.host.files import free_bytes
 from relay.jobs.beats import Beats
 from relay.jobs.holds import Holds
@@ -37,8 +38,7 @@ from relay.pipeline.recover import Recover
 from relay.pipeline.stages import stages
 from relay.pipeline.verify import GUARD
 from relay.servicenow.payload import PayloadCodec
-from relay.storage.key import StorageKey, load_key
-from relay.storage.schema import keys_in_use
+from relay.storage.key import StorageKey
 from relay.storage.sqlite import SqliteStore
 
 log = structlog.get_logger("relay.daemon")
@@ -150,9 +150,7 @@ class App:
         process, settings = self._process, self.plan.settings
         folder = process.folders.state
         process.lock.take()
-        given = settings.storage.key
-        secret = process.secrets.read(given) if given else None
-        key = load_key(process.folders.key, secret, in_use=lambda: keys_in_use(folder))
+        key = await storage_key(process, settings.storage)
         async with contextlib.AsyncExitStack() as opening:
             store = await SqliteStore.open(folder, key, process.clock)
             opening.push_async_callback(store.close)

@@ -56,8 +56,9 @@ def make_plan(settings: Settings, process: Process) -> Plan:
         ConfigError: a file, a key or a secret that it names cannot be used.
 
     """
-    if settings.storage.key is not None:
-        process.secrets.read(settings.storage.key)  # the store is opened later, when the old plan has gone
+    for key in (settings.storage.key, settings.storage.former_key):
+        if key is not None:
+            process.secrets.read(key)  # the store is opened later, when the old plan has gone
     agent = f"mid.server.{settings.relay.name}"
     servicenow = settings.servicenow
     enabled = {name: one for name, one in settings.appliances.items() if one.enabled}

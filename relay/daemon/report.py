@@ -12,11 +12,14 @@ from relay.core.jobs import Json
 from relay.core.queue import ANSWERED, CLAIMED, CLOSED, DEAD, FORWARDING, SEEN, UNCERTAIN, VERIFYING
 from relay.daemon.metrics import Now, State
 from relay.daemon.process import Process
+from relay.daemon.storage_key import SELF_MADE
 from relay.jobs.holds import Kind
 
 if TYPE_CHECKING:
     from relay.daemon.app import App
 
+ADVICE = frozenset({SELF_MADE})
+"""Codes of conditions that are no trouble of the work: shown as long as they are true, and the relay is working."""
 VERSION = metadata.version("bseries-relay")
 OPEN = frozenset({SEEN, CLAIMED, FORWARDING, UNCERTAIN, ANSWERED, VERIFYING})
 
@@ -27,7 +30,8 @@ def state_of(app: App, process: Process) -> State:
         return "starting"
     if not app.running.parts.holds.work:
         return "paused"
-    return "degraded" if process.conditions.all() else "working"
+    wrong = [one for one in process.conditions.all() if one.error.number not in ADVICE]
+    return "degraded" if wrong else "working"
 
 
 def status_line(app: App, process: Process) -> str:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 
 _HEAD = """\
 # Made by the sandbox: a relay that works against the two stand-ins.
@@ -34,6 +35,7 @@ policy:
   allow: [read-only, session-integration, session-control]
 storage:
   directory: {state}
+  key: {{file: {credentials}/storage_key}}
 """
 
 
@@ -54,6 +56,9 @@ def write_configuration(
     credentials.mkdir(mode=0o700, exist_ok=True)
     for name, secret in secrets.items():
         write_private(credentials / name, secret)
+    key = credentials / "storage_key"
+    if not key.exists():  # what an earlier run of the sandbox left in the state folder needs its own
+        write_private(key, token_hex(32))
     facts = {"credentials": credentials, "ca": ca_file}
     text = _HEAD.format(name=instance.name, url=instance.url, **facts)
     for target in appliances:
@@ -61,7 +66,7 @@ def write_configuration(
     state = directory / "state"
     state.mkdir(mode=0o700, exist_ok=True)
     main = directory / "relay.yaml"
-    write_private(main, text + _TAIL.format(state=state))
+    write_private(main, text + _TAIL.format(state=state, credentials=credentials))
     return main
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from support.daemon import world
+from support.daemon import FAST, world
 
 
 def modes(*folders: Path) -> dict[Path, str]:
@@ -16,7 +16,7 @@ def modes(*folders: Path) -> dict[Path, str]:
 
 async def test_everything_that_the_daemon_makes_is_its_own(tmp_path: Path) -> None:
     """After real work each file is 0600, each folder 0700, and the control socket alone is open to the group."""
-    async with world(tmp_path) as made:
+    async with world(tmp_path, drop_in=f"{FAST}storage: {{key: null}}\n") as made:
         made.put(12)
         await made.processed()
         state = made.state

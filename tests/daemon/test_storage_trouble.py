@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from support.living import Living, connected, living, make, write_drop_in
 
+from relay.config.values import SecretRef
 from relay.core.errors import ConfigError, StorageError
+from relay.core.secret import Secret
 from relay.daemon import app
 from relay.daemon.client import DaemonError
 from relay.daemon.lock import StateLock
@@ -18,6 +20,9 @@ from relay.daemon.supervisor import _lost_write
 from relay.host.secrets import SecretReader
 from relay.sandbox.box import Sandbox
 from relay.storage.sqlite import SqliteStore
+
+SELF_MADE = "storage: {key: null}\n"
+"""Takes the sandbox's key away, so that the relay makes one."""
 
 
 @pytest.fixture(autouse=True)
@@ -76,13 +81,18 @@ async def test_a_newer_store_is_refused(tmp_path: Path) -> None:
         await other.stop()
 
 
+async def with_open_work(made: Living) -> None:
+    """A job in the store that waits for its appliance; the daemon is stopped."""
+    await made.box.doors["default"].close()
+    made.put(1, ["typed health"])
+    await made.until(lambda: "appliance default" in made.codes())
+    await made.stop()
+
+
 async def test_a_missing_key_stops_work_and_deletes_nothing(tmp_path: Path) -> None:
     """When the self-made storage key is gone, the daemon waits with BSR-5008; with the key back it works on."""
-    async with living(tmp_path) as made:
-        await made.box.doors["default"].close()
-        made.put(1, ["typed health"])
-        await made.until(lambda: "appliance default" in made.codes())
-        await made.stop()
+    async with living(tmp_path, drop_in=f"{SELF_MADE}servicenow: {{poll: {{interval: 100ms}}}}\n") as made:
+        await with_open_work(made)
         key = made.process.folders.key / "storage.key"
         held = key.read_bytes()
         key.unlink()
@@ -94,6 +104,53 @@ async def test_a_missing_key_stops_work_and_deletes_nothing(tmp_path: Path) -> N
         await made.box.doors["default"].open(int(made.box.appliance.url.rpartition(":")[2]))
         await other.answered(1)
         await other.stop()
+
+
+async def test_a_wrong_key_stops_work_and_changes_nothing(tmp_path: Path) -> None:
+    """With another storage key the daemon shows BSR-5008 and leaves the store alone; with both keys all is answered."""
+    async with living(tmp_path) as made:
+        await with_open_work(made)
+        path = made.box.directory / "credentials" / "storage_key"
+        right = path.read_text()
+        path.write_text("x" * 64)
+        before = (made.state / "store.db").read_bytes()
+        other = await again(made)
+        (condition,) = other.process.conditions.all()
+        assert condition.error.code == "BSR-5008"
+        assert len(made.box.servicenow.answered) == 0
+        await other.stop()
+        assert (made.state / "store.db").read_bytes() == before
+        former = path.with_name("former_key")
+        former.write_text(right)
+        former.chmod(0o600)
+        made.configure(f"storage: {{former_key: {{file: {former}}}}}\n", "keys.yaml")
+        await made.box.doors["default"].open(int(made.box.appliance.url.rpartition(":")[2]))
+        third = make(made.box)
+        third.start()
+        await third.answered(1)
+        assert third.codes() == {}
+        await third.stop()
+
+
+async def test_a_self_made_key_is_shown_and_is_no_trouble(tmp_path: Path) -> None:
+    """Without a configured key the daemon works, and shows BSR-5013 until a reload brings one, which opens the rest."""
+    async with living(tmp_path, drop_in=f"{SELF_MADE}servicenow: {{poll: {{interval: 100ms}}}}\n") as made:
+        made.put(1, ["typed health"])
+        await made.answered(1)
+        status = await made.ask("status")
+        (condition,) = status["conditions"]
+        assert (condition["subject"], condition["code"], condition["severity"]) == (
+            "storage key",
+            "BSR-5013",
+            "warning",
+        )
+        assert status["state"] == "working"
+        (made.box.directory / "conf.d" / "test.yaml").write_text("servicenow: {poll: {interval: 100ms}}\n")
+        await made.ask("reload")
+        made.put(1, ["typed health"], seed=2)
+        await made.answered(2)
+        assert made.codes() == {}
+        await made.stop()
 
 
 async def test_an_audit_log_that_cannot_be_written_stops_calls(tmp_path: Path) -> None:
@@ -167,10 +224,10 @@ async def test_a_key_that_vanishes_later_is_no_end(tmp_path: Path, monkeypatch: 
         made = make(box)
         read = SecretReader.read
 
-        def gone(self: SecretReader, ref: object) -> object:
-            if getattr(ref, "name", "") == str(key):
+        def gone(self: SecretReader, ref: SecretRef, username: str | None = None) -> Secret:
+            if ref.name == str(key):
                 raise ConfigError(1009, "gone")
-            return read(self, ref)  # type: ignore[arg-type]
+            return read(self, ref, username)
 
         with monkeypatch.context() as patched:
             patched.setattr(SecretReader, "read", gone)
@@ -232,7 +289,7 @@ async def test_a_full_or_unreadable_disk_stops_claims(tmp_path: Path, monkeypatc
         await made.until(lambda: made.codes().get("disk") == "BSR-5004")
         free["bytes"] = -1
         await made.until(lambda: made.codes().get("disk") == "BSR-5001")
-        assert made.box.servicenow.answered == {}
+        assert len(made.box.servicenow.answered) == 0
         free["bytes"] = 1 << 40
         await made.answered(1)
         assert "disk" not in made.codes()

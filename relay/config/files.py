@@ -27,23 +27,27 @@ def read_all(main: Path) -> list[Document]:
     try:
         found = [path for path in folder.iterdir() if is_drop_in(path.name)]
     except FileNotFoundError:
-        return [_document(main), *_open(main.parent)]
+        return [_document(main)]
     except OSError as error:
-        return [_document(main), *_open(main.parent), _unreadable(folder, error)]
+        return [_document(main), _unreadable(folder, error)]
     drop_ins = (_document(path) for path in sorted(found, key=os.fsencode))
-    return [_document(main), *_open(main.parent), *_open(folder), *drop_ins]
+    return [_document(main), *_strange(folder, main), *drop_ins]
 
 
-def _open(folder: Path) -> list[Document]:
-    """A problem where others may add to a folder that drop-ins are read from. The sticky bit does not keep them."""
+def _strange(folder: Path, main: Path) -> list[Document]:
+    """A problem where a stranger may add drop-ins, or made their folder, as he may where the main file is in `/tmp`."""
     try:
-        mode = folder.stat().st_mode
+        found, owner = folder.stat(), main.stat().st_uid
     except OSError:
         return []  # the files in it tell more
-    if not mode & WRITABLE_BY_OTHERS:
-        return []
     name = name_of(folder)
-    return [_refused(folder, 1010, f"others than its owner may add drop-ins here; run: chmod go-w {name}")]
+    if found.st_mode & WRITABLE_BY_OTHERS:
+        return [_refused(folder, 1010, f"others than its owner may add drop-ins here; run: chmod go-w {name}")]
+    if found.st_uid not in {0, os.geteuid(), owner}:
+        return [
+            _refused(folder, 1010, f"user {found.st_uid} made this folder, who owns {name_of(main)} as little as root")
+        ]
+    return []
 
 
 def _document(path: Path) -> Document:

@@ -21,7 +21,8 @@ def open_to_others(path: Path, mode: int) -> str | None:
     """Why others than its owner can change what is read at `path`, and what ends that; None when they cannot.
 
     Folders count all the way up, and where a link leads: who may write to one of them may put another file there. In a
-    folder with the sticky bit, as `/tmp`, only the owner of an entry may.
+    folder with the sticky bit, as `/tmp`, only the owner of an entry may. A folder that the relay's own user made, who
+    is not root, may be open to its group: so a developer's folders are on many systems.
 
     Args:
         path: where the file is.
@@ -39,6 +40,10 @@ def open_to_others(path: Path, mode: int) -> str | None:
 
 def _is_open(folder: Path) -> bool:
     with contextlib.suppress(OSError):  # the file was found, so its folders are there
-        mode = folder.stat().st_mode
-        return bool(mode & WRITABLE_BY_OTHERS) and not mode & stat.S_ISVTX
+        found = folder.stat()
+        if found.st_mode & stat.S_ISVTX:
+            return False
+        # A person's own folder: where everybody has a group of his own, new folders can be written by it.
+        own = found.st_uid == os.geteuid() != 0
+        return bool(found.st_mode & (stat.S_IWOTH if own else WRITABLE_BY_OTHERS))
     return False

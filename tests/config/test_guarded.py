@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.configuration import SMALLEST, headlines, write_files
@@ -73,11 +75,39 @@ def test_a_file_that_vanishes_is_for_others_to_tell(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", [0o770, 0o1777])
 def test_drop_ins_are_refused_where_others_can_add_one(tmp_path: Path, mode: int) -> None:
-    """The folder of the main file is where `conf.d` would be made, so that no sticky bit makes it good."""
-    folder = tmp_path / "etc"
-    folder.mkdir()
-    write_files(folder, SMALLEST)
+    """No sticky bit makes a folder of drop-ins good that others can write to."""
+    write_files(tmp_path, SMALLEST, a="version: 1\n")
+    folder = tmp_path / "conf.d"
     folder.chmod(mode)
-    (line,) = [line for line in headlines(folder, SMALLEST) if "add drop-ins" in line]
+    (line,) = [line for line in headlines(tmp_path, SMALLEST, a="version: 1\n") if "add drop-ins" in line]
     assert "BSR-1010" in line
-    assert line.endswith(f"run: chmod go-w {folder}")
+    assert line.endswith("run: chmod go-w conf.d")
+
+
+def test_drop_ins_of_a_stranger_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where everybody may make folders, as in `/tmp`, a folder of drop-ins that somebody else made does not count."""
+    write_files(tmp_path, SMALLEST, a="version: 1\n")
+    stranger = os.geteuid() + 54321
+    real = Path.stat
+
+    def stat(path: Path, **options: Any) -> os.stat_result:
+        found = real(path, **options)
+        return os.stat_result((*found[:4], stranger, *found[5:10])) if path.name == "conf.d" else found
+
+    monkeypatch.setattr(Path, "stat", stat)
+    (line,) = [line for line in headlines(tmp_path, SMALLEST, a="version: 1\n") if "made it, who is" in line]
+    assert "BSR-1010" in line
+    assert f"user {stranger} made it" in line
+
+
+def test_a_developers_own_folder_may_be_open_to_his_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where every user has a group of his own his folders are writable by it; root's are not, and no stranger's."""
+    path = placed(tmp_path)
+    path.parent.chmod(0o775)
+    owner = path.parent.stat().st_uid + 4711
+    os.chown(path.parent, owner, -1)
+    assert why(path) is not None
+    monkeypatch.setattr(os, "geteuid", lambda: owner)
+    assert why(path) is None
+    path.parent.chmod(0o777)
+    assert why(path) is not None

@@ -108,6 +108,17 @@ def test_urgent_calls_find_their_reserve(start: float) -> None:
     assert counts == [15, 5]
 
 
+def test_ordinary_calls_wait_for_as_many_urgent_ones_as_it_takes() -> None:
+    """Urgent calls may use the whole second; an ordinary one waits until enough of them are over."""
+    usage = Usage()
+    for now, calls in ((100.0, 3), (100.5, 17)):
+        for _ in range(calls):
+            usage, wait = take(SHIPPED, usage, now, reserved=True)
+            assert wait == Wait()
+    _, wait = take(SHIPPED, usage, 100.9, reserved=False)
+    assert 0.6 < wait.seconds < 0.7
+
+
 def test_the_whole_rate_is_there_for_use() -> None:
     """Patient urgent callers get nearly 20 calls a second, minute after minute, ordinary ones nearly 15."""
     for reserved, least in ((True, 18.5), (False, 14)):

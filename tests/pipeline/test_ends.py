@@ -10,6 +10,7 @@ from support.sides import sys_id
 
 from relay.core.errors import ServiceNowError, StorageError
 from relay.core.jobs import NewJob
+from relay.pipeline import close
 from relay.pipeline.close import Sweep
 from relay.pipeline.pulse import Pulse
 from relay.pipeline.rows import KIND
@@ -106,6 +107,24 @@ async def test_kept_bodies_go_when_their_time_is_over(world: World) -> None:
     assert world.state(one) == "CLOSED"
     assert not world.store.jobs[one].bodies
     await life.stop()
+
+
+def test_many_kept_bodies_go_bit_by_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many jobs have bodies whose time is over, one sweep deletes them all, in small commits."""
+    monkeypatch.setattr(close, "AT_ONCE", 1)
+
+    @in_world()
+    async def scenario(world: World) -> None:
+        world.limit(keep_bodies=60.0)
+        jobs = [world.queue.output(number) for number in (1, 2, 3)]
+        life = world.life()
+        await life.run(10)
+        await asyncio.sleep(100)
+        await Sweep(life.parts, life.beats).once()
+        assert [world.store.jobs[one].bodies for one in jobs] == [{}, {}, {}]
+        await life.stop()
+
+    scenario()
 
 
 @in_world()

@@ -297,19 +297,22 @@ async def test_retry_after_by_date(connect: Any) -> None:
 
 async def test_lanes_overlap(connect: Any) -> None:
     """A slow claim holds up neither the poll nor a second claim, but a third one waits."""
-    slow = asyncio.Event()
+    slow, both = asyncio.Event(), asyncio.Event()
     claims = 0
 
     async def handler(request: Request) -> Reply:
         nonlocal claims
         if request.method == "PATCH":
             claims += 1
+            if claims == SESSIONS["claim"]:
+                both.set()
             await slow.wait()
             return answer(404, {})
         return EMPTY
 
     async with connect(handler) as (instance, _):
         tasks = [asyncio.create_task(instance.queue.claim([digit * 32])) for digit in "abc"]
+        await both.wait()
         for _ in range(3):
             await poll(instance)
         assert claims == SESSIONS["claim"] == 2

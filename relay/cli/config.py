@@ -121,6 +121,7 @@ def _files(examined: Examined) -> tuple[list[Problem], list[str]]:
     from relay.config.values import SecretRef  # noqa: PLC0415  # as above
     from relay.core.errors import ConfigError  # noqa: PLC0415  # as above
     from relay.host.secrets import SecretReader  # noqa: PLC0415  # as above
+    from relay.host.signing_keys import usable  # noqa: PLC0415  # as above
 
     reader = SecretReader(os.environ)
     problems: list[Problem] = []
@@ -131,7 +132,9 @@ def _files(examined: Examined) -> tuple[list[Problem], list[str]]:
             continue
         try:
             if isinstance(value, SecretRef):
-                reader.read(value)
+                secret = reader.read(value)
+                if path[:2] == ("servicenow", "signature_keys"):
+                    usable(value, secret)
             elif isinstance(value, Path) and path != ("storage", "directory"):
                 _certificates(value)
         except ConfigError as error:

@@ -138,9 +138,7 @@ def _unsupported(settings: Settings, judge: Judge) -> Iterator[Problem]:
         written = judge.is_written(part.path)
         if written or not part.only_written:
             at = part.path if written else part.because
-            yield replace(
-                judge.problem(UNSUPPORTED, at, part.text, at_key=True, warning=not part.error), where=dotted(part.path)
-            )
+            yield replace(judge.problem(UNSUPPORTED, at, part.text, at_key=True, warning=True), where=dotted(part.path))
 
 
 def _ignored(environ: Mapping[str, str]) -> list[Problem]:

@@ -26,6 +26,7 @@ from relay.config.section import (
     Column,
     Conflict,
     File,
+    KeyId,
     Name,
     Networks,
     NotKnownError,
@@ -34,6 +35,7 @@ from relay.config.section import (
     Timeout,
 )
 from relay.config.values import Endpoint, SecretRef
+from relay.core.signature import MOST_KEYS
 from relay.core.urls import read_authority
 
 __all__ = [
@@ -106,6 +108,13 @@ class ServiceNowSettings(Section):
     )
     require_signature: Annotated[bool | Literal["unsafe"], Choice("false", "unsafe", "true")] = Field(
         default=False, description="Whether work must be signed: none, calls that change something, or all."
+    )
+    signature_keys: Mapping[KeyId, Secret] = Field(
+        default={},
+        max_length=MOST_KEYS,
+        examples=[{"2026-11": {"credential": "signature_key"}}],
+        description="The keys that ServiceNow signs work with, by their ids: the one in use, and another while it is "
+        "replaced. A key is a text of 32 bytes or more.",
     )
     user_fields: tuple[Column, ...] = Field(
         default=("user_name", "x_bmgr_bomgar_pam_username", "u_beyondtrust_username"),
@@ -292,7 +301,7 @@ class Settings(Section):
 
     def checks(self) -> tuple[Check, ...]:
         """What the sections must be to each other."""
-        return self._known_sources, self._distinct_hosts
+        return self._known_sources, self._distinct_hosts, self._keys_to_demand
 
     def _known_sources(self) -> Iterator[Conflict]:
         """Whoever may call the listener is known by address or token, for each appliance."""
@@ -301,6 +310,18 @@ class Settings(Section):
                 if self.listener and not self.accept_from(name) and not self.event_token(name):
                     text = f"listener needs accept_from or event_token, here or at appliance {name}"
                     yield Conflict(text, ("listener",), lacking=True)
+
+    def _keys_to_demand(self) -> Iterator[Conflict]:
+        """Whoever demands signatures has a key to judge them with."""
+        if self.servicenow.signature_keys:
+            return
+        demanding: list[tuple[str, ...]] = [("servicenow",)] if self.servicenow.known("require_signature") else []
+        with suppress(NotKnownError):
+            operations = self.policy.operations.items()
+            demanding += [("policy", "operations", name) for name, one in operations if one.known("require_signature")]
+        for path in demanding:
+            text = "no signature can be judged without servicenow.signature_keys"
+            yield Conflict(text, (*path, "require_signature"), lacking=True)
 
     def _distinct_hosts(self) -> Iterator[Conflict]:
         """A host name in work means one appliance."""

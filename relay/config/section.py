@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from relay.config.leaves import Duration, FilePath, Flag, SecretAt, Text
 from relay.config.network import Network, NetworkOf
 from relay.config.values import SecretRef
+from relay.core.signature import KEY_ID
 
 CONTRADICTION = 1016
 
@@ -25,6 +26,7 @@ Boolean = Annotated[bool, Flag()]
 Secret = Annotated[SecretRef, SecretAt()]
 File = Annotated[Path, FilePath()]
 Networks = tuple[Annotated[Network, NetworkOf()], ...]
+KeyId = Annotated[str, Text("a key's id of letters, digits, '_' and '-'", KEY_ID.pattern, "2026-11", 32)]
 Timeout = Annotated[float, Duration("50ms", "1h")]
 
 

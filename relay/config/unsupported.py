@@ -1,7 +1,7 @@
 """Parts of the configuration's form that this version does not act on.
 
 Why known and not refused as unknown keys: one file serves several versions of the relay, and an administrator learns
-at once what a section does not do. Where going on without the part would be a hole or could not work, it is an error.
+at once what a section does not do.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ class Part:
         text: what happens instead.
         because: what asks for it where it is not written itself.
         only_written: it is no matter unless it is written; its default promises nothing.
-        error: going on without it would be a hole, or could not work.
 
     """
 
@@ -35,7 +34,6 @@ class Part:
     text: str
     because: Path = ()
     only_written: bool = False
-    error: bool = False
 
 
 _LISTENER = ("listener",)
@@ -60,29 +58,12 @@ PARTS: tuple[Part, ...] = (
         "this version does not have this part: the queue is only polled; write off",
         only_written=True,
     ),
-    Part(
-        ("servicenow", "require_signature"),
-        lambda it: it.servicenow.require_signature is not False,
-        "this version does not have this part: signatures are not checked, so no work may depend on them; write false",
-        error=True,
-    ),
 )
 
 
 def unsupported(settings: Settings) -> list[Part]:
     """The parts that these settings ask for and that this version does not have."""
-    found = [part for part in PARTS if _holds(part.asked, settings)]
-    operations = settings.policy.operations if _holds(lambda it: bool(it.policy.operations), settings) else {}
-    return found + [
-        Part(
-            ("policy", "operations", name, "require_signature"),
-            lambda _: True,
-            "this version does not check signatures, so this operation would never pass; write false",
-            error=True,
-        )
-        for name, operation in operations.items()
-        if operation.known("require_signature")
-    ]
+    return [part for part in PARTS if _holds(part.asked, settings)]
 
 
 def _holds(asked: Callable[[Settings], bool], settings: Settings) -> bool:

@@ -188,6 +188,7 @@ class App:
             digest=Digester(opened.key.derive(Digester.PURPOSE)).of,
             limits=plan.limits,
             learned=Learned(user=plan.user),
+            keys=plan.keys,
         )
         runner = Runner(
             store=store,

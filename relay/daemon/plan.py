@@ -18,6 +18,7 @@ from relay.core.policy import Policy
 from relay.daemon.process import Process
 from relay.daemon.report import VERSION
 from relay.host.exchange import Target
+from relay.host.signing_keys import ConfiguredKeys
 from relay.pipeline.parts import Limits
 from relay.servicenow.instance import Instance
 
@@ -33,6 +34,7 @@ class Plan:
     limits: Limits
     concurrent: Mapping[str, int]
     user: str
+    keys: ConfiguredKeys | None
 
     def renew(self) -> list[ConfigError]:
         """Take over secrets and certificates that changed; what cannot be used, of which the former stays in use."""
@@ -61,6 +63,8 @@ def make_plan(settings: Settings, process: Process) -> Plan:
             process.secrets.read(key)  # the store is opened later, when the old plan has gone
     agent = f"mid.server.{settings.relay.name}"
     servicenow = settings.servicenow
+    keys = ConfiguredKeys(servicenow.signature_keys, process.secrets, process.clock)
+    keys.check()
     enabled = {name: one for name, one in settings.appliances.items() if one.enabled}
     return Plan(
         settings=settings,
@@ -80,9 +84,11 @@ def make_plan(settings: Settings, process: Process) -> Plan:
             keep_bodies=settings.storage.keep_bodies,
             retention=settings.storage.retention,
             retry_for={name: one.retry_for for name, one in settings.appliances.items()},
+            require_signature=servicenow.require_signature,
         ),
         concurrent={name: one.limits.concurrent for name, one in enabled.items()},
         user=_user(servicenow.auth),
+        keys=keys if servicenow.signature_keys else None,
     )
 
 

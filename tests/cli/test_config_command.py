@@ -122,6 +122,20 @@ def test_credentials_are_checked_inside_the_service(tmp_path: Path, environment:
     assert run("check", "--config", path).exit_code == 0
 
 
+def test_a_signing_key_that_is_too_short_is_told(tmp_path: Path) -> None:
+    """A key of `signature_keys` that could be guessed is a problem at its reference."""
+    for name, text in (("short", "x" * 31), ("long", "x" * 32)):
+        (tmp_path / name).write_text(f"{text}\n")
+        (tmp_path / name).chmod(0o600)
+    keys = f"  signature_keys: {{a: {{file: {tmp_path}/long}}, b: {{file: {tmp_path}/short}}}}\n  auth:"
+    path = write_files(tmp_path, SMALLEST.replace("  auth:", keys, 1))
+    result = run("check", "--config", path)
+    (found,) = [line for line in result.stdout.splitlines() if ": error[" in line]
+    assert found.startswith(f"{path}:4:")
+    assert "error[BSR-1028]: servicenow.signature_keys.b: " in found
+    assert "xxx" not in result.output
+
+
 def test_files_of_secrets_and_certificates_are_checked(tmp_path: Path) -> None:
     """A secret that others can read and certificates that are not there or are none are problems at their keys."""
     (tmp_path / "open").write_text("x")

@@ -2,15 +2,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-from support.configuration import SMALLEST, headlines, loaded
+from support.configuration import SMALLEST, loaded
 
 from relay.config.unsupported import PARTS, unsupported
 
 LISTENER = (
     "listener: {listen: '[::]:8443', accept_from: [10.0.0.1], tls: {certificate: /c.pem, key: {credential: key}}}\n"
 )
-BASIC = "{basic: {username: svc.relay, password: {credential: servicenow_password}}}"
 
 
 def warned(tmp_path: Path, text: str) -> list[str]:
@@ -50,29 +48,6 @@ def test_sections_that_are_off_ask_for_nothing(tmp_path: Path) -> None:
     assert warned(tmp_path, off) == ["listener"]
     own = off.replace("listener:", "    sessions: {mode: import}\nlistener:", 1)
     assert warned(tmp_path, own) == ["listener", "sessions"]
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "headline"),
-    [
-        (
-            f"auth: {BASIC}",
-            f"auth: {BASIC}\n  require_signature: unsafe",
-            "relay.yaml:5:3: error[BSR-1017]: servicenow.require_signature: this version does not have this part",
-        ),
-        (
-            "appliances:",
-            "policy: {operations: {health: {require_signature: true}}}\nappliances:",
-            "relay.yaml:5:32: error[BSR-1017]: policy.operations.health.require_signature: this version does not",
-        ),
-    ],
-)
-def test_what_would_be_a_hole_is_an_error(tmp_path: Path, old: str, new: str, headline: str) -> None:
-    """A relay that ignored these would run work that it must not run, or could not sign in."""
-    assert old in SMALLEST
-    lines = headlines(tmp_path, SMALLEST.replace(old, new, 1))
-    assert len(lines) == 1
-    assert lines[0].startswith(headline)
 
 
 def test_every_part_says_what_happens_instead() -> None:

@@ -45,7 +45,7 @@ def _strange(folder: Path, main: Path) -> list[Document]:
         return [_refused(folder, 1010, f"others than its owner may add drop-ins here; run: chmod go-w {name}")]
     if found.st_uid not in {0, os.geteuid(), owner}:
         return [
-            _refused(folder, 1010, f"user {found.st_uid} made this folder, who owns {name_of(main)} as little as root")
+            _refused(folder, 1010, f"user {found.st_uid} made it, who is neither root nor the owner of {MAIN_FILE}")
         ]
     return []
 

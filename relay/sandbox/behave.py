@@ -120,12 +120,23 @@ def _swell(fault: Fault, response: Response) -> None:
     response.body = _bomb(fault.size)
 
 
+def _fill(fault: Fault, response: Response) -> None:
+    response.body = _zeros(fault.size)
+
+
 def _retype(fault: Fault, response: Response) -> None:
     response.headers = [pair for pair in response.headers if pair[0].lower() != "content-type"]
     response.headers += list(fault.headers.items())
 
 
-_CHANGES = {"failure": _fail, "truncate": _truncate, "bad gzip": _spoil, "gzip bomb": _swell, "content type": _retype}
+_CHANGES = {
+    "failure": _fail,
+    "truncate": _truncate,
+    "bad gzip": _spoil,
+    "gzip bomb": _swell,
+    "large body": _fill,
+    "content type": _retype,
+}
 
 
 def _refusal(fault: Fault) -> Response:
@@ -134,6 +145,12 @@ def _refusal(fault: Fault) -> Response:
         return Response(fault.status, headers, fault.body.encode())
     error = {"message": "Misbehaving as told", "detail": f"status {fault.status}"}
     return json_response(fault.status, {"error": error, "status": "failure"}, headers)
+
+
+def _zeros(size: int) -> Iterator[bytes]:
+    piece = bytes(1 << 16)
+    for start in range(0, size, len(piece)):
+        yield piece[: size - start]
 
 
 def _bomb(size: int) -> Iterator[bytes]:

@@ -5,9 +5,9 @@ takes effect): `latency` (then goes on), `hang`, `reset`, `status`, `page` (the 
 connection breaks at once and the request takes effect `seconds` later). Actions after it took effect: `stall` (then
 goes on), `hang after`, `reset after`, `status after`, `failure` (HTTP 200 that ends with a failure), `truncate` (a
 complete answer of half a document), `cut` (the connection ends within the body), `drip` (a piece each `seconds`),
-`bad gzip`, `gzip bomb` (of `size` bytes), `content type`. Played by ServiceNow's handlers themselves: `missing`
-(`count` answers of a batch left out), `unserviced` (only `count` parts of a batch served), `foreign` (`count` rows of
-another agent mixed into a list).
+`bad gzip`, `gzip bomb` and `large body` (of `size` bytes), `content type`. Played by ServiceNow's handlers
+themselves: `missing` (`count` answers of a batch left out), `unserviced` (only `count` parts of a batch served),
+`foreign` (`count` rows of another agent mixed into a list).
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ Action = Literal[
     "drip",
     "bad gzip",
     "gzip bomb",
+    "large body",
     "content type",
     "missing",
     "unserviced",
@@ -63,7 +64,7 @@ class Fault:
         status: of `status` and `status after`.
         headers: further headers of `status`, `status after`; for `content type` the new one.
         body: of `status` and `status after`; None means the usual error document.
-        size: decoded bytes of `gzip bomb`.
+        size: decoded bytes of `gzip bomb`, bytes of `large body`.
         count: see the module.
         fired: how many requests it befell.
 

@@ -170,6 +170,12 @@ async def test_gzip_bomb(box: Sandbox, client: httpx.AsyncClient) -> None:
     assert len(gzip.decompress(wire)) >= 50_000_000
 
 
+async def test_large_body(box: Sandbox, client: httpx.AsyncClient) -> None:
+    """An answer can be of any size."""
+    box.servicenow.faults.add(Fault("large body", size=5_000_001))
+    assert len((await client.get(QUEUE)).content) == 5_000_001
+
+
 async def test_content_type(box: Sandbox, client: httpx.AsyncClient) -> None:
     """An answer can come under a wrong content type, or under none."""
     box.servicenow.faults.add(Fault("content type", headers={"Content-Type": "image/png"}))

@@ -9,7 +9,6 @@ import asyncio
 import itertools
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
@@ -19,6 +18,7 @@ from relay.audit import checkpoints
 from relay.audit.growth import Place, regrow, save
 from relay.audit.keys import known_keys
 from relay.audit.memory import Memory
+from relay.audit.moments import timestamp
 from relay.audit.segment import Segment, open_segment
 from relay.audit.segments import FOLDER, LARGEST_WRITE
 from relay.core.chain import LONGEST_LINE, Entry, Head, entry_of, key_of, next_line
@@ -167,8 +167,3 @@ def _witness(folder: Path) -> Note | None:
         return checkpoints.newest(folder, known_keys(folder))
     except ValueError:
         return None  # `keys.vkey` is not as it was written, which the notary tells
-
-
-def timestamp(seconds: float) -> str:
-    """RFC 3339 in UTC with milliseconds: `2026-01-31T23:59:59.123Z`."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

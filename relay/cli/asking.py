@@ -41,7 +41,7 @@ def ask_daemon(config: Path | None, command: str, arguments: dict[str, Json] | N
     from relay.daemon.client import DaemonAway, DaemonDenied, DaemonError, ask  # noqa: PLC0415  # `--help` stays light
 
     try:
-        folders = _folders(config)
+        folders = folders_of(config)
         return ask(folders.sockets, folders.state, command, arguments)
     except DaemonAway as away:
         say(f"no relay answers at {away}")
@@ -57,7 +57,7 @@ def ask_daemon(config: Path | None, command: str, arguments: dict[str, Json] | N
         raise SystemExit(CONFIGURATION if error.number in BAD_CONFIGURATION else FAILED) from None
 
 
-def _folders(config: Path | None) -> Folders:
+def folders_of(config: Path | None) -> Folders:
     """Where the relay of this configuration is.
 
     A file with problems tells it too: the daemon may well run with what it read before, and must be reached just then.

@@ -26,7 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "reload": ("reload", "Have the daemon read its configuration again."),
     "jobs": ("jobs", "The durable queue: list, show, retry, discard."),
     "policy": ("policy", "What may pass: list the operations, test a call."),
-    "audit": ("audit", "The tamper-evident log: verify it."),
+    "audit": ("audit", "The tamper-evident log: verify, show and export it, have it signed."),
     "egress": ("egress", "The firewall table of this configuration, or a drop-in that makes the kernel enforce it."),
     "bench": ("bench", "Measure throughput and latency on this machine."),
 }

@@ -1,4 +1,4 @@
-"""Where configuration, state and the control socket live.
+"""Where state, keys and the control socket live.
 
 systemd's variables come first, then the configuration's own `storage.directory`, then the system's folders when this
 user may use them, and platformdirs' user folders for an unprivileged run.
@@ -20,7 +20,6 @@ NAME = "bseries-relay"
 SOCKET = "control.sock"
 KEY_SUFFIX = "-key"
 
-_CONFIG = Path("/etc") / NAME
 _STATE = Path("/var/lib") / NAME
 _RUNTIME = Path("/run") / NAME
 
@@ -32,16 +31,14 @@ class Folders:
     """Absolute places on this machine. Nothing is created.
 
     Attributes:
-        config: holds `relay.yaml` and `conf.d`.
         state: the store and the audit log.
-        key: holds the storage key that the relay makes for itself. Why apart from the state: a copy or a backup of the
-            state folder alone does not open the bodies in it.
+        key: holds the keys that the relay makes for itself. Why apart from the state: a copy or a backup of the
+            state folder alone neither opens the bodies in it nor signs its audit log.
         socket: where the daemon binds the control socket.
         sockets: where a client looks for it, best first.
 
     """
 
-    config: Path
     state: Path
     key: Path
     socket: Path
@@ -67,14 +64,13 @@ def find_folders(
     root = os.geteuid() == 0 if root is None else root
     usable = usable or _usable
     states = _paths(environ, "STATE_DIRECTORY")
-    configs = _paths(environ, "CONFIGURATION_DIRECTORY")
     runtimes = _paths(environ, "RUNTIME_DIRECTORY")
-    default = states[0] if states else _system_or(_STATE, platformdirs.user_state_path, root, usable)
+    system = _STATE if root or usable(_STATE) else platformdirs.user_state_path(NAME)
+    default = states[0] if states else system
     state = storage.absolute() if storage else default
     places = [*runtimes[:1], *([state] if storage else []), _runtime(environ, state, root, usable), _RUNTIME]
     sockets = tuple(dict.fromkeys(place / SOCKET for place in places))
     return Folders(
-        config=configs[0] if configs else _system_or(_CONFIG, platformdirs.user_config_path, root, usable),
         state=state,
         key=states[1] if len(states) > 1 else state.with_name(state.name + KEY_SUFFIX),
         socket=sockets[0],
@@ -87,10 +83,6 @@ def _paths(environ: Mapping[str, str], name: str) -> list[Path]:
     return [Path(part) for part in environ.get(name, "").split(":") if part.startswith("/")]
 
 
-def _system_or(system: Path, user: Callable[[str], Path], root: bool, usable: Usable) -> Path:  # noqa: FBT001  # private
-    return system if root or usable(system) else user(NAME)
-
-
 def _runtime(environ: Mapping[str, str], state: Path, root: bool, usable: Usable) -> Path:  # noqa: FBT001  # private
     """Why not platformdirs here: without a session it answers a folder in /tmp, where anybody may be first."""
     if root or usable(_RUNTIME):
@@ -100,6 +92,5 @@ def _runtime(environ: Mapping[str, str], state: Path, root: bool, usable: Usable
 
 
 def _usable(folder: Path) -> bool:
-    """Configuration is only read, but whoever may run the service may also write its state."""
-    wanted = os.R_OK | os.X_OK if folder == _CONFIG else os.R_OK | os.W_OK | os.X_OK
-    return os.access(folder, wanted)
+    """Whoever may run the service may also write its state."""
+    return os.access(folder, os.R_OK | os.W_OK | os.X_OK)

@@ -14,8 +14,8 @@ from support.store import NOW
 
 from relay.audit import memory as memory_module
 from relay.audit.digest import Digester
-from relay.audit.log import timestamp
 from relay.audit.memory import Memory
+from relay.audit.moments import timestamp
 from relay.audit.segments import FIRST, FOLDER
 from relay.audit.verify import verify_folder
 from relay.core.chain import LONGEST_LINE, Head

@@ -26,19 +26,17 @@ def everywhere(_folder: Path) -> bool:
 def test_systemd_names_every_folder() -> None:
     """Under systemd its variables decide, also for root, and the second state folder holds the key."""
     environ = {
-        "CONFIGURATION_DIRECTORY": "/etc/x",
         "STATE_DIRECTORY": "/var/lib/x:/var/lib/x-key",
         "RUNTIME_DIRECTORY": "/run/x",
     }
     found = find_folders(environ, root=True)
-    assert (found.config, found.state, found.key) == (Path("/etc/x"), Path("/var/lib/x"), Path("/var/lib/x-key"))
+    assert (found.state, found.key) == (Path("/var/lib/x"), Path("/var/lib/x-key"))
     assert found.socket == Path("/run/x/control.sock")
 
 
 def test_root_uses_the_system_folders() -> None:
-    """Root without systemd uses /etc, /var/lib and /run."""
+    """Root without systemd uses /var/lib and /run."""
     found = find_folders(NOTHING, root=True, usable=nowhere)
-    assert found.config == Path("/etc/bseries-relay")
     assert found.state == Path("/var/lib/bseries-relay")
     assert found.key == Path("/var/lib/bseries-relay-key")
     assert found.sockets == (Path("/run/bseries-relay/control.sock"),)
@@ -47,7 +45,6 @@ def test_root_uses_the_system_folders() -> None:
 def test_unprivileged_run_falls_back_to_user_folders() -> None:
     """A user who cannot use the system's folders gets platformdirs' own."""
     found = find_folders({"XDG_RUNTIME_DIR": "/run/user/7"}, root=False, usable=nowhere)
-    assert found.config == platformdirs.user_config_path("bseries-relay")
     assert found.state == platformdirs.user_state_path("bseries-relay")
     assert found.socket == Path("/run/user/7/bseries-relay/control.sock")
 
@@ -62,7 +59,6 @@ def test_user_with_rights_uses_the_system_folders() -> None:
     """The service's own user, in a shell without systemd's variables, means the service's folders."""
     found = find_folders(NOTHING, root=False, usable=everywhere)
     assert found.state == Path("/var/lib/bseries-relay")
-    assert found.config == Path("/etc/bseries-relay")
 
 
 def test_client_also_looks_in_the_system_runtime_folder() -> None:
@@ -102,8 +98,7 @@ def test_variables_without_absolute_paths_are_ignored(value: str) -> None:
 def test_rights_are_asked_of_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without an override a missing system folder is not used, and one that may be used is."""
     monkeypatch.setattr(folders, "_STATE", tmp_path / "absent")
-    monkeypatch.setattr(folders, "_CONFIG", tmp_path)
-    found = find_folders(NOTHING, root=False)
-    assert found.state == platformdirs.user_state_path("bseries-relay")
-    assert found.config == tmp_path
+    assert find_folders(NOTHING, root=False).state == platformdirs.user_state_path("bseries-relay")
+    monkeypatch.setattr(folders, "_STATE", tmp_path)
+    assert find_folders(NOTHING, root=False).state == tmp_path
     assert isinstance(find_folders(NOTHING).state, Path)

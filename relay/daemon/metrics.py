@@ -21,6 +21,7 @@ from relay.core.jobs import Job
 from relay.core.policy_values import ApplianceRequest
 from relay.core.queue import QUEUE
 from relay.core.record import Reply
+from relay.host.certificates import Held
 from relay.host.metrics import PREFIX, Metrics
 from relay.host.network import CONNECTS, Outcome
 from relay.jobs.conditions import Condition
@@ -56,6 +57,12 @@ FIGURES: Mapping[str, Figure] = {figure.name: figure for figure in (
     Figure("appliance_call_seconds", "histogram", ("appliance",), "Seconds that a call took, also a failed one."),
     Figure("connects", "counter", ("target", "result"), "Connections by the side they were for."),
     Figure("egress_refusals", "counter", ("target",), "Connections and requests that the relay did not let out."),
+    Figure(
+        "certificate_expiry_seconds",
+        "gauge",
+        ("target", "certificate"),
+        "When a certificate ends, seconds since the epoch: the server's, the proxy's, or the relay's own (client).",
+    ),
     Figure("reloads", "counter", ("result",), "Reloads of the configuration: applied or refused."),
 )}
 # fmt: on
@@ -74,6 +81,7 @@ class Now:
     holds: Iterable[Kind] = ()
     jobs: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
     requests: Mapping[str, int] = field(default_factory=dict)
+    certificates: Iterable[Held] = ()
 
 
 class Figures:
@@ -151,6 +159,8 @@ class _Shown(Collector):
         yield _gauge("condition", dict.fromkeys(wrong, 1.0))
         holds = set(now.holds)
         yield _gauge("hold", {(kind,): float(kind in holds) for kind in get_args(Kind)})
+        ends: dict[tuple[str, ...], float] = {(one.target, one.certificate): one.ends for one in now.certificates}
+        yield _gauge("certificate_expiry_seconds", ends)
         yield _gauge("jobs", {labels: float(number) for labels, number in now.jobs.items()})
         yield _grown("servicenow_requests", {(lane,): number for lane, number in self.requests.items()})
         targets = {target for target, _ in CONNECTS}

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -17,6 +18,7 @@ from relay.core.redact import Redactor
 from relay.daemon.admin import Admin
 from relay.daemon.app import App
 from relay.daemon.beside import beside
+from relay.daemon.certificates import CertificateWatch, all_held
 from relay.daemon.control import ControlSocket
 from relay.daemon.exposition import Exposition
 from relay.daemon.lock import IN_USE, StateLock
@@ -56,6 +58,7 @@ class Supervisor:
         self._stopping = False
         self._watch = ConfigWatch(main, process.environ, process.conditions, lambda: self._loaded.settings)
         self._rotation = Rotation(process, lambda: self._app.plan, self._look_again)
+        self._certificates = CertificateWatch(process, lambda: self._app.plan)
         self._exposition = Exposition(process.figures.metrics, self._look, process.conditions)
 
     @property
@@ -72,7 +75,8 @@ class Supervisor:
         return status_line(self._app, self._process)
 
     async def _look(self) -> None:
-        self._process.figures.show(await now(self._app, self._process))
+        found = await now(self._app, self._process)
+        self._process.figures.show(replace(found, certificates=all_held(self._app.plan)))
 
     def _look_again(self) -> None:
         """What waits because a side refused us need not wait any longer."""
@@ -102,6 +106,7 @@ class Supervisor:
                     watchdog=feed(process, lambda: self._app.beats, self._status_line),
                     watch=self._watch.run(),
                     secrets=self._rotation.run(),
+                    certificates=self._certificates.run(),
                     metrics=self._exposition.run(),
                 )
             )

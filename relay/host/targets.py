@@ -35,9 +35,16 @@ def make_target(
     target = Target(name, url, context, way, connect_timeout=min(10.0, timeout / 3), learn=secrets.learn)
 
     def renew() -> bool:
+        nonlocal context, way
         if not material.changed():
             return False
-        target.context, target.proxy = material.make()
+        former, former_way = context, way
+        context, way = material.make()
+        # What was last seen of the other side holds until the next handshake.
+        context.shown = former.shown
+        if way is not None and former_way is not None and way.context and former_way.context:
+            way.context.shown = former_way.context.shown
+        target.context, target.proxy = context, way
         return True
 
     target.renew = renew

@@ -50,8 +50,11 @@ class WatchedSSLObject(ssl.SSLObject):
         """
         super().do_handshake()
         pins: frozenset[bytes] = getattr(self.context, "pins", frozenset())
-        if pins and not _matches(self.getpeercert(binary_form=True), pins):
+        certificate = self.getpeercert(binary_form=True)
+        if pins and not _matches(certificate, pins):
             raise PinMismatchError(ssl.SSL_ERROR_SSL, "the server's public key matches none of the pins")
+        if isinstance(self.context, WatchedContext):
+            self.context.shown = certificate or b""
 
     def read(self, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002, ANN401 - as ssl has it
         """Read as `SSLObject.read` does; nothing means that the peer closed in order."""
@@ -62,10 +65,19 @@ class WatchedSSLObject(ssl.SSLObject):
 
 
 class WatchedContext(ssl.SSLContext):
-    """A client context whose connections are `WatchedSSLObject`s; `pins` are digests of public keys."""
+    """A client context whose connections are `WatchedSSLObject`s.
+
+    Attributes:
+        pins: digests of public keys, one of which the server must have; none: any key.
+        shown: the certificate (DER) of the last server that was accepted; nothing else is kept of a handshake.
+        own: the relay's own certificate (DER), when it has one.
+
+    """
 
     sslobject_class = WatchedSSLObject
     pins: frozenset[bytes] = frozenset()
+    shown: bytes = b""
+    own: bytes = b""
 
     def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:  # noqa: ANN401 - passed on as they are
         """Refused with pins, since a plain socket's handshake would not check them."""
@@ -98,6 +110,8 @@ def client_context(options: TlsOptions) -> WatchedContext:
     if options.minimum_version not in VERSIONS:
         raise ConfigError(1006, f"minimum_version {options.minimum_version!r} is none of {', '.join(VERSIONS)}")
     context.minimum_version = VERSIONS[options.minimum_version]
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    context.hostname_checks_common_name = False  # a name counts where RFC 9525 wants it: among the alternative names
     context.set_alpn_protocols(["http/1.1"])
     context.pins = frozenset(parse_pin(pin) for pin in options.pins)
     if options.ca_file is None:
@@ -106,6 +120,7 @@ def client_context(options: TlsOptions) -> WatchedContext:
         _trust_file(context, options.ca_file)
     if options.client_certificate is not None:
         _load_certificate(context, options.client_certificate, options.client_key)
+        context.own = _leaf(options.client_certificate)
     return context
 
 
@@ -166,7 +181,7 @@ def _check_guarded(file: Path) -> None:
         raise ConfigError(1010, f"{file}: {why}")
 
 
-def _load_certificate(context: ssl.SSLContext, certificate: Path, key: Secret | None) -> None:
+def _load_certificate(context: WatchedContext, certificate: Path, key: Secret | None) -> None:
     _check_guarded(certificate)
     try:
         if key is None:
@@ -182,6 +197,14 @@ def _load_certificate(context: ssl.SSLContext, certificate: Path, key: Secret | 
             os.close(descriptor)
     except OSError as error:
         raise ConfigError(1009, f"the client certificate {certificate} with its key: {_reason(error)}") from None
+
+
+def _leaf(file: Path) -> bytes:
+    """The first certificate of a file that OpenSSL has just read; nothing when our own parser cannot."""
+    try:
+        return x509.load_pem_x509_certificate(file.read_bytes()).public_bytes(Encoding.DER)
+    except (OSError, ValueError):
+        return b""
 
 
 def _reason(error: OSError) -> str:

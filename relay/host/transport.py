@@ -12,6 +12,7 @@ import httpx
 
 from relay.core.secret import Secret
 from relay.host.network import Egress
+from relay.host.tls import WatchedContext
 
 KEEP_ALIVE = 30.0
 """Seconds that an idle connection is kept: less than any load balancer's own limit that we know of."""
@@ -24,7 +25,7 @@ class Proxy:
     url: str
     username: str | None = None
     password: Secret | None = None
-    context: ssl.SSLContext | None = None
+    context: WatchedContext | None = None
 
 
 class Transport(httpx.AsyncBaseTransport):

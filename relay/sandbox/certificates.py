@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-_LIFE = dt.timedelta(days=30)
+_DAYS = 365.0
 _SKEW = dt.timedelta(days=1)  # the clocks of a test may have been set back
 
 
@@ -53,7 +53,7 @@ class Authority:
         )
         self.ca_file.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
-    def server(self, name: str, *, days: float = 30.0) -> ssl.SSLContext:
+    def server(self, name: str, *, days: float = _DAYS) -> ssl.SSLContext:
         """A server context with a new certificate for 127.0.0.1 and localhost, named `name`, for so many days."""
         names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
         certificate, key = self._issue(name, ExtendedKeyUsageOID.SERVER_AUTH, names, days)
@@ -64,7 +64,7 @@ class Authority:
         context.load_cert_chain(file)
         return context
 
-    def client(self, name: str, *, days: float = 30.0) -> tuple[Path, Path, str]:
+    def client(self, name: str, *, days: float = _DAYS) -> tuple[Path, Path, str]:
         """A new client certificate's file, its key's file, and the certificate's SHA-256, hex."""
         certificate, key = self._issue(name, ExtendedKeyUsageOID.CLIENT_AUTH, [x509.DNSName(name)], days)
         files = self.folder / f"{name}.crt", self.folder / f"{name}.key"
@@ -77,7 +77,7 @@ class Authority:
     ) -> tuple[x509.Certificate, bytes]:
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
-            self._builder(_name(name), key.public_key(), dt.timedelta(days=days))
+            self._builder(_name(name), key.public_key(), days)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
@@ -89,7 +89,7 @@ class Authority:
         )
 
     def _builder(
-        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, life: dt.timedelta = _LIFE
+        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, days: float = _DAYS
     ) -> x509.CertificateBuilder:
         now = dt.datetime.now(dt.UTC)
         return (
@@ -99,7 +99,7 @@ class Authority:
             .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - _SKEW)
-            .not_valid_after(now + life)
+            .not_valid_after(now + dt.timedelta(days=days))
         )
 
 

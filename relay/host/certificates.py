@@ -1,0 +1,58 @@
+"""The certificates that connections were made with, and when they end. Only leaves: issuers' are renewed by them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+from cryptography import x509
+
+from relay.host.exchange import Target
+from relay.host.tls import WatchedContext
+
+Kind = Literal["server", "proxy", "client"]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A certificate that is in use.
+
+    Attributes:
+        target: the other side, as logs call it.
+        certificate: `server` and `proxy` were shown by these, `client` is the relay's own.
+        ends: seconds since the epoch.
+
+    """
+
+    target: str
+    certificate: Kind
+    ends: float
+
+
+def held(target: Target) -> Iterator[Held]:
+    """The certificates of a target that are known by now: others' are seen in the first handshake."""
+    proxy = target.proxy.context if target.proxy is not None else None
+    found: tuple[tuple[Kind, bytes], ...] = (
+        ("server", _watched(target.context).shown),
+        ("proxy", _watched(proxy).shown),
+        ("client", _watched(target.context).own),
+    )
+    for certificate, data in found:
+        ends = _end(data)
+        if ends is not None:
+            yield Held(target.name, certificate, ends)
+
+
+def _watched(context: object) -> WatchedContext | type[WatchedContext]:
+    return context if isinstance(context, WatchedContext) else WatchedContext  # which has seen nothing
+
+
+@lru_cache(maxsize=64)
+def _end(data: bytes) -> float | None:
+    """When a certificate (DER) ends; None of none, and of one that our parser does not understand."""
+    try:
+        return x509.load_der_x509_certificate(data).not_valid_after_utc.timestamp()
+    except (ValueError, OverflowError):
+        return None

@@ -221,6 +221,8 @@ class Stream(httpcore.AsyncNetworkStream):
                     ssl_context,
                     server_hostname=(server_hostname or "").strip("[]"),
                 )
+            if transport is None:  # asyncio's answer when the peer went at the very moment
+                raise ConnectionResetError("the connection ended in the TLS handshake")  # noqa: TRY301 - as any failure
         except TimeoutError:
             self._wire.close()
             raise httpcore.ConnectTimeout("TLS handshake") from None
@@ -231,7 +233,6 @@ class Stream(httpcore.AsyncNetworkStream):
         except BaseException:
             self._wire.close()
             raise
-        assert transport is not None  # noqa: S101 - for the type checker
         self._wire.transport = transport
         self._wire.tls = transport.get_extra_info("ssl_object")
         egress.progress.stage = "ready" if final else egress.progress.stage

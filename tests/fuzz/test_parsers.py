@@ -51,6 +51,8 @@ from relay.servicenow.auth_oauth import token_of
 from relay.servicenow.json_reader import JsonError, parse_strict
 from relay.servicenow.payload import PayloadCodec, echo_of
 
+pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
+
 SYS_ID = "0123456789abcdef" * 2
 AGENT = "mid.server.relay01"
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.living import living
+from support.daemon import world
 from support.mutations import EXAMPLES, json_texts, mutated
 from support.tls import Authority, Certificate
 
@@ -27,6 +27,8 @@ from relay.host.http import BodyLimit, HttpClient, HttpFault, HttpRequest, Proxy
 from relay.host.secrets import SecretReader
 from relay.host.tls import TlsOptions, client_context
 from relay.servicenow.instance import Instance
+
+pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 
 GZIP = gzip.compress(b'{"result":[]}')
 ANSWERS = (
@@ -198,17 +200,16 @@ REQUESTS = (
 
 async def test_any_bytes_that_an_administrator_sends(tmp_path: Path) -> None:
     """Whatever stands in a request to the control socket, the answer is a result, an error with a code, or silence."""
-    async with living(tmp_path) as made:
-        await made.working()
-        folders = made.process.folders
-        seeds = [json.loads(json.dumps(one).replace("STATE", str(folders.state.resolve()))) for one in REQUESTS]
+    async with world(tmp_path, products=("pra",)) as made:
+        state = made.state.resolve()
+        seeds = [json.loads(json.dumps(one).replace("STATE", str(state))) for one in REQUESTS]
 
         @settings(max_examples=EXAMPLES)
         @given(json_texts(*seeds), st.booleans())
         def check(line: bytes, ended: bool) -> None:
             with socket.socket(socket.AF_UNIX) as client:
                 client.settimeout(30)
-                client.connect(str(folders.sockets[0]))
+                client.connect(str(state / "control.sock"))
                 received = b""
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                     client.sendall(line + b"\n" * ended)
@@ -220,4 +221,6 @@ async def test_any_bytes_that_an_administrator_sends(tmp_path: Path) -> None:
                 assert answer["ok"] is True or answer["code"].startswith("BSR-")
                 assert answer.get("code") != "BSR-9001", answer
 
-        await asyncio.to_thread(check)  # a client of its own, while the daemon goes on here
+        await asyncio.to_thread(check)  # the instance that the daemon polls goes on here
+        assert made.daemon.alive
+        assert await made.daemon.stop() == 0

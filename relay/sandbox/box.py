@@ -20,6 +20,7 @@ from relay.sandbox.device import Product
 from relay.sandbox.door import Door
 from relay.sandbox.oracle import Summary, check
 from relay.sandbox.servicenow import ServiceNow
+from relay.sandbox.signing import Signer
 from relay.sandbox.work import Job, Maker
 
 USER = "svc.relay"
@@ -75,9 +76,10 @@ class Sandbox:
             self.servicenow.insert("ecc_queue", job.row)
         self.jobs += jobs
 
-    def maker(self, seed: int = 0) -> Maker:
-        """Makes work for this sandbox."""
-        return Maker(self.agent, list(self.appliances.values()), seed)
+    def maker(self, seed: int = 0, *, sign: bool = False) -> Maker:
+        """Makes work for this sandbox; with `sign` its calls are signed with the key of the configuration."""
+        signer = Signer(self.secrets["signature_key"], self.servicenow.now) if sign else None
+        return Maker(self.agent, list(self.appliances.values()), seed, signer)
 
     def check(self, *, final: bool = False) -> Summary:
         """Judge the jobs that were put in, see `relay.sandbox.oracle`."""
@@ -140,7 +142,8 @@ def _make(directory: Path, products: Sequence[Product], seed: int) -> Sandbox:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     authority = Authority(directory)
     made = {
-        name: secrets.token_urlsafe(24) for name in ("servicenow_password", "servicenow_client", "appliance_secret")
+        name: secrets.token_urlsafe(24)
+        for name in ("servicenow_password", "servicenow_client", "appliance_secret", "signature_key")
     }
     instance = ServiceNow(seed)
     instance.access.add(User(USER, made["servicenow_password"], frozenset({"mid_server", "itil"})))

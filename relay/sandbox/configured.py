@@ -21,6 +21,7 @@ servicenow:
   poll: {{interval: 1s}}
   wake: off
   settle: 5s
+  signature_keys: {{sandbox: {{file: {credentials}/signature_key}}}}
 appliances:
 """
 _APPLIANCE = """\

@@ -17,7 +17,7 @@ and the appliances' names.
 | faults | target | the faults and how often they fired |
 | clear | target | null |
 | door | target, open | null; closing refuses connections |
-| work | count, kinds, seed, hold | sys_ids; the jobs are remembered, with `hold` not yet inserted |
+| work | count, kinds, seed, hold, sign | sys_ids; the jobs are remembered, with `hold` not yet inserted |
 | release | count | how many of the jobs held back were inserted |
 | progress | | jobs, asked, answered |
 | latencies | | seconds from question to answer of each answered job |
@@ -144,8 +144,10 @@ class Control:
         door = self.box.doors[target]
         await (door.open() if open else door.close())
 
-    def _work(self, count: int, kinds: list[str] | None = None, seed: int = 0, hold: bool = False) -> list[str]:  # noqa: FBT001, FBT002 - as above
-        jobs = self.box.maker(seed).mix(count, kinds)
+    def _work(
+        self, count: int, kinds: list[str] | None = None, seed: int = 0, *, hold: bool = False, sign: bool = False
+    ) -> list[str]:
+        jobs = self.box.maker(seed, sign=sign).mix(count, kinds)
         self.box.held += jobs
         if not hold:
             self._release(len(self.box.held))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from relay.sandbox import scripts
 from relay.sandbox.device import Device, token_of
 from relay.sandbox.scripts import Record
+from relay.sandbox.signing import Signer
 
 _JSON_HEADERS = (("Accept", "text/xml"), ("User-Agent", "ServiceNow/1.0"))
 _FORM_HEADERS = (("Content-Type", "application/x-www-form-urlencoded"), *_JSON_HEADERS)
@@ -26,6 +27,8 @@ class Expect:
         error: how the expected error begins, such as `BSR-4`.
         appliance: where the call goes, `""` when it must go nowhere.
         effect: the token of the effect that must not happen twice; `""`: none.
+        operation: what the relay makes of the record, `""` when it is no call of an operation.
+        arguments: of the operation, as the relay sends them.
 
     """
 
@@ -34,6 +37,8 @@ class Expect:
     error: str = ""
     appliance: str = ""
     effect: str = ""
+    operation: str = ""
+    arguments: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +60,14 @@ class Job:
 
 
 class Maker:
-    """Makes jobs of every kind for one agent. Sessions that a job needs are begun on the appliance it is for."""
+    """Makes jobs of every kind for one agent. Sessions that a job needs are begun on the appliance it is for.
 
-    def __init__(self, agent: str, appliances: Sequence[Device], seed: int = 0) -> None:
+    With a `signer` calls of operations are signed.
+    """
+
+    def __init__(self, agent: str, appliances: Sequence[Device], seed: int = 0, signer: Signer | None = None) -> None:
         self.agent = agent
+        self._signer = signer
         self._appliances = list(appliances)
         self._random = random.Random(f"{agent}/{seed}")  # noqa: S311 - the same work again is what is wanted
         self._makers: dict[str, Callable[[Device], tuple[Record, Expect]]] = {
@@ -105,6 +114,8 @@ class Maker:
         row, expect = maker(appliance or self._random.choice(able))
         row["agent_correlator"] = f"sandbox.{self._hex()[:16]}"
         row["sys_id"] = self._hex()
+        if self._signer is not None and expect.operation:
+            row = self._signer.signed(row, expect.appliance, expect.operation, expect.arguments)
         return Job(kind, row, expect)
 
     def mix(self, count: int, kinds: Sequence[str] | None = None) -> list[Job]:
@@ -133,7 +144,7 @@ class Maker:
         lsid = self._ended(appliance)
         url = f"{appliance.url}/api/reporting"
         row = scripts.rest_message_v2(self.agent, "get", url, headers=_JSON_HEADERS, query=self._asked(appliance, lsid))
-        return row, Expect(contains=lsid, appliance=appliance.name)
+        return row, _session_report(appliance, lsid)
 
     def _report_v1(self, appliance: Device) -> tuple[Record, Expect]:
         lsid = self._ended(appliance)
@@ -147,55 +158,62 @@ class Maker:
             extra=[("skip_sensor", "true")],
             user="api.user",
         )
-        return row, Expect(contains=lsid, appliance=appliance.name)
+        return row, _session_report(appliance, lsid)
 
     def _typed_report(self, appliance: Device) -> tuple[Record, Expect]:
         lsid = self._ended(appliance)
-        family = "access" if appliance.product == "pra" else "support"
+        expect = _session_report(appliance, lsid)
         arguments = [("appliance", appliance.name), ("lsid", lsid)]
-        return scripts.typed(self.agent, f"report-{family}-session", arguments), Expect(
-            contains=lsid, appliance=appliance.name
-        )
+        return scripts.typed(self.agent, expect.operation, arguments), expect
 
     def _large(self, appliance: Device) -> tuple[Record, Expect]:
         lsid = self._ended(appliance, bulk=BULK)
         row = scripts.rest_message_v2(
             self.agent, "get", f"{appliance.url}/api/reporting", query=self._asked(appliance, lsid)
         )
-        return row, Expect(contains=lsid, appliance=appliance.name)
+        return row, _session_report(appliance, lsid)
 
     def _nothing(self, appliance: Device) -> tuple[Record, Expect]:
         family = "Access" if appliance.product == "pra" else "Support"
-        query = [("generate_report", f"{family}SessionListing"), ("end_time", "4000000000"), ("duration", "0")]
+        arguments = {"end_time": "4000000000", "duration": "0"}
+        query = [("generate_report", f"{family}SessionListing"), *arguments.items()]
         row = scripts.rest_message_v2(self.agent, "get", f"{appliance.url}/api/reporting", query=query)
-        return row, Expect(contains="<error", appliance=appliance.name)
+        operation = f"report-{family.lower()}-session-listing"
+        return row, Expect(contains="<error", appliance=appliance.name, operation=operation, arguments=arguments)
 
     def _attributes(self, appliance: Device) -> tuple[Record, Expect]:
         lsid, key = self._lsid(appliance), self._hex()
-        content = scripts.form(
-            {"action": "set_session_attributes", "lsid": lsid, "session.custom.external_key": f"INC{key[:7]}"}
-        )
+        arguments = {"lsid": lsid, "session.custom.external_key": f"INC{key[:7]}"}
+        content = scripts.form({"action": "set_session_attributes", **arguments})
         row = scripts.rest_message_v2(
             self.agent, "post", f"{appliance.url}/api/command", headers=_FORM_HEADERS, content=content
         )
-        return row, Expect(contains="Session attributes were set", appliance=appliance.name)
+        return row, Expect(
+            contains="Session attributes were set",
+            appliance=appliance.name,
+            operation="session-attributes-set",
+            arguments=arguments,
+        )
 
     def _typed_attributes(self, appliance: Device) -> tuple[Record, Expect]:
         value = self._hex()
         lsid = self._lsid(appliance, attributes={"external_key": value})
-        arguments = [("operation", "session-attributes-get"), ("appliance", appliance.name), ("lsid", lsid)]
-        return scripts.typed_v2(self.agent, "session-attributes-get", appliance.url, extra=arguments[1:]), Expect(
-            contains=value, appliance=appliance.name
-        )
+        operation, arguments = "session-attributes-get", {"lsid": lsid}
+        extra = [("appliance", appliance.name), *arguments.items()]
+        row = scripts.typed_v2(self.agent, operation, appliance.url, extra=extra)
+        return row, Expect(contains=value, appliance=appliance.name, operation=operation, arguments=arguments)
 
     def _session_key(self, appliance: Device) -> tuple[Record, Expect]:
         key = f"INC{self._hex()[:12]}"
-        values = {"action": "generate_session_key", "type": "support", "queue_id": "general", "external_key": key}
+        arguments = {"type": "support", "queue_id": "general", "external_key": key}
+        values = {"action": "generate_session_key", **arguments}
         row = scripts.rest_message_v2(
             self.agent, "post", f"{appliance.url}/api/command", headers=_FORM_HEADERS, content=scripts.form(values)
         )
         effect = token_of("generate_session_key", values)
-        return {**row, "priority": "0"}, Expect(contains=key, appliance=appliance.name, effect=effect)
+        return {**row, "priority": "0"}, Expect(
+            contains=key, appliance=appliance.name, effect=effect, operation="session-key", arguments=arguments
+        )
 
     def _typed_session_key(self, appliance: Device) -> tuple[Record, Expect]:
         key = f"INC{self._hex()[:12]}"
@@ -203,7 +221,9 @@ class Maker:
         arguments = [("appliance", appliance.name), *values.items()]
         effect = token_of("generate_session_key", values)
         row = scripts.typed(self.agent, "session-key", arguments, priority="0")
-        return row, Expect(contains=key, appliance=appliance.name, effect=effect)
+        return row, Expect(
+            contains=key, appliance=appliance.name, effect=effect, operation="session-key", arguments=values
+        )
 
     def _terminate(self, appliance: Device) -> tuple[Record, Expect]:
         lsid = self._lsid(appliance)
@@ -212,11 +232,17 @@ class Maker:
             self.agent, "post", f"{appliance.url}/api/command", headers=_FORM_HEADERS, content=scripts.form(values)
         )
         effect = token_of("terminate_session", values)
-        return row, Expect(contains="Session was terminated", appliance=appliance.name, effect=effect)
+        return row, Expect(
+            contains="Session was terminated",
+            appliance=appliance.name,
+            effect=effect,
+            operation="terminate",
+            arguments={"lsid": lsid},
+        )
 
     def _typed_health(self, appliance: Device) -> tuple[Record, Expect]:
         row = scripts.typed(self.agent, "health", [("appliance", appliance.name)])
-        return row, Expect(contains=appliance.guid, appliance=appliance.name)
+        return row, Expect(contains=appliance.guid, appliance=appliance.name, operation="health")
 
     def _token(self, appliance: Device) -> tuple[Record, Expect]:
         row = scripts.rest_message_v2(
@@ -256,3 +282,9 @@ class Maker:
 
     def _system_command(self, _: Device) -> tuple[Record, Expect]:
         return scripts.system_command(self.agent, "getResourceState"), Expect()
+
+
+def _session_report(appliance: Device, lsid: str) -> Expect:
+    """What must come of any record that asks for a session's report."""
+    operation = f"report-{'access' if appliance.product == 'pra' else 'support'}-session"
+    return Expect(contains=lsid, appliance=appliance.name, operation=operation, arguments={"lsid": lsid})

@@ -27,7 +27,19 @@ CAUSES: dict[str, tuple[str, str, int, list[str], bool]] = {
 }
 """Steps of the life after a crash: the step, its side and occurrence that make them necessary, the work, and whether
 the instance keeps our sys_ids."""
-BEFORE_INSERT = ("poll", "seen", "claim", "claimed", "refused", "admitted", "intent", "sending", "called", "responded")
+BEFORE_INSERT = (
+    "poll",
+    "seen",
+    "claim",
+    "claimed",
+    "refused",
+    "nonce",
+    "admitted",
+    "intent",
+    "sending",
+    "called",
+    "responded",
+)
 """Steps that do not depend on what the instance does with sys_ids."""
 CASES = [
     (step, keeps)
@@ -39,7 +51,7 @@ CASES = [
 async def dies_at(made: World, step: str, side: str, number: int = 1, kinds: list[str] | None = None) -> None:
     """A life with new work that ends at a step."""
     kinds = kinds or MIX
-    made.put(len(kinds), kinds, seed=len(made.box.jobs))
+    made.put(len(kinds), kinds, seed=len(made.box.jobs), sign=step == "nonce")
     life = killed_at(made, step, side, number)
     await life.start()
     assert await life.ended() == KILLED, life.log.read_text()[-3000:]

@@ -73,9 +73,9 @@ class World:
         (folder / name).write_text(text)
         (folder / name).chmod(0o600)
 
-    def put(self, count: int, kinds: list[str] | None = None, seed: int = 1) -> list[str]:
+    def put(self, count: int, kinds: list[str] | None = None, seed: int = 1, *, sign: bool = False) -> list[str]:
         """Put mixed work into the queue; returns the sys_ids."""
-        jobs = self.box.maker(seed).mix(count, kinds)
+        jobs = self.box.maker(seed, sign=sign).mix(count, kinds)
         self.box.put(jobs)
         return [job.sys_id for job in jobs]
 

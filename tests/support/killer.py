@@ -73,6 +73,7 @@ STEPS: Final[dict[str, tuple[Any, str, Wants]]] = {
     "claim": (Pull, "claim", _some),
     "claimed": (SqliteStore, "change", _move("SEEN", "CLAIMED")),
     "refused": (SqliteStore, "change", _move("CLAIMED", "ANSWERED")),
+    "nonce": (SqliteStore, "change_once", _any),
     "admitted": (Fleet, "admit", _any),
     "intent": (AuditLog, "append", _line("intent")),
     "sending": (SqliteStore, "change", _move("CLAIMED", "FORWARDING")),
@@ -133,8 +134,14 @@ def die(where: str) -> None:
 
 def hurry() -> None:
     """Shorten the waits that are no setting."""
-    quick: dict[str, Any] = {"LOOK_AGAIN": 0.3, "HELD": 0.3, "LAZY": 0.3, "TROUBLE": Backoff(first=0.1, longest=1.0)}
-    for part in ("call", "claim", "close", "poll", "push", "recover", "stages", "verify"):
+    quick: dict[str, Any] = {
+        "LOOK_AGAIN": 0.3,
+        "HELD": 0.3,
+        "AGAIN": 0.3,
+        "LAZY": 0.3,
+        "TROUBLE": Backoff(first=0.1, longest=1.0),
+    }
+    for part in ("call", "claim", "close", "poll", "push", "recover", "signed", "stages", "verify"):
         values = vars(import_module(f"relay.pipeline.{part}"))
         values.update((name, value) for name, value in quick.items() if name in values)
 

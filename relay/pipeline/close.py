@@ -40,6 +40,7 @@ class Close:
         """Log the delivery, see that the outputs are `processed`, forget the bodies."""
         parts = self._parts
         await parts.audit.append([self._line(job) for job in jobs])
+        parts.conditions.clear("audit")
         results = await parts.queue.close([job.id for job in jobs])
         moves = []
         for job, result in zip(jobs, results, strict=True):

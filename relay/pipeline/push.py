@@ -55,6 +55,7 @@ class Push:
         """Insert the answers of these jobs."""
         answers = await self._answers(await self._settled(jobs))
         await self._parts.audit.append([outcome_line(answer.job, answer.record) for answer in answers])
+        self._parts.conditions.clear("audit")
         small = [answer for answer in answers if len(answer.payload) <= LARGE]
         if small:
             await self._insert(await self._marked(small))

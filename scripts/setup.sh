@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 ROOT=$PWD
 VENV=$ROOT/.venv
 PACKAGES_RUN="python3-venv python3-dev gcc libc6-dev pkg-config libsystemd-dev"
-PACKAGES_DEV="git strace fuse3 libfaketime systemd procps iproute2"
+PACKAGES_DEV="git strace fuse3 libfaketime systemd procps iproute2 tinyproxy-bin"
 
 say() { printf '%s\n' "$*" >&2; }
 

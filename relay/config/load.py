@@ -36,8 +36,11 @@ IGNORED_VARIABLES = (
     "SSL_CERT_DIR",
     "REQUESTS_CA_BUNDLE",
     "CURL_CA_BUNDLE",
+    "SSLKEYLOGFILE",
 )
-"""Other programs let these say where to connect and whom to trust; here only the configuration does."""
+"""Other programs let these say where to connect, whom to trust, and where to write their sessions' keys; here only the
+configuration does, and no key is written anywhere."""
+ENVIRONMENT = 1018
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +149,7 @@ def _ignored(environ: Mapping[str, str]) -> list[Problem]:
     if not names:
         return []
     text = f"{', '.join(names)}: set in the environment and ignored; write proxies and CA files in the configuration"
-    return [Problem(1018, None, "", text, warning=True)]
+    return [Problem(ENVIRONMENT, None, "", text, warning=True)]
 
 
 def _ordered(problems: Iterable[Problem], files: Sequence[str]) -> tuple[Problem, ...]:

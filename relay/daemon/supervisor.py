@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from relay.config.load import Loaded, load
+from relay.config.load import ENVIRONMENT, Loaded, load
 from relay.config.model import Settings
 from relay.core.errors import ConfigError, InternalError, RelayError, StorageError
 from relay.core.redact import Redactor
@@ -210,7 +210,8 @@ class Supervisor:
             self._refused(error)
             raise
         for warning in loaded.warnings:
-            log.warning("config.warning", problem=str(warning))
+            if warning.number != ENVIRONMENT:  # said at the start, and no reload changes it
+                log.warning("config.warning", problem=str(warning))
         if self._next is not None:
             self._superseded.append(self._next)
         self._loaded, self._next = loaded, plan

@@ -40,6 +40,7 @@ _PROXY_STATUS: dict[str, str] = {
     "400": ": it takes the request for none, or does not know CONNECT",
     "403": ": it does not allow this host and port",
     "405": ": it does not allow CONNECT",
+    "500": ": it cannot reach the host, or has a fault of its own",
     "502": ": it cannot reach the host",
     "503": ": it cannot reach the host",
     "504": ": it cannot reach the host",
@@ -81,8 +82,8 @@ def translate(
 
 def _refusal_of_proxy(status: str) -> tuple[FaultKind, str]:
     """What a proxy's status means. What follows the status is the proxy's own text, and nobody vouches for it."""
-    if status == "407":
-        return "account", "the proxy answered 407: it asks for an account, or for another one"
+    if status in {"401", "407"}:  # tinyproxy answers 401 to a wrong password
+        return "account", f"the proxy answered {status}: it asks for an account, or for another one"
     return "proxy", f"the proxy answered {status}" + _PROXY_STATUS.get(status, "")
 
 

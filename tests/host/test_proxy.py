@@ -103,6 +103,90 @@ async def test_a_proxy_that_does_not_let_us_through(
     assert len(proxy.asked) == 2
 
 
+OK = b"HTTP/1.1 200 OK\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "detail"),
+    [
+        ([None], "proxy", "Server disconnected without sending a response."),
+        ([b"HTTP/1.1 200", None], "proxy", ""),
+        ([bytes([byte]) for byte in OK] + [None], "tls", ""),
+        ([OK, b"plain text in the tunnel\r\n"], "tls", "wrong version number"),
+        ([OK, b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"], "tls", "wrong version number"),
+        ([b"x"] * 1000, "timeout", "waiting for the proxy, 0.5 s were over"),
+        ([b"HTTP/1.1 200 OK\r\n"] + [b"x: y\r\n"] * 1000, "timeout", "waiting for the proxy, 0.5 s were over"),
+        (b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 100_000, "proxy", ""),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 100_000, "proxy", ""),
+        (b"HTTP/1.1 302 x\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n", "proxy", ""),
+        (b"HTTP/1.1 401 x\r\nwww-authenticate: Basic\r\ncontent-length: 0\r\n\r\n", "account", ""),
+        (b"\0\xff" * 5000, "proxy", ""),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "timeout", ""),
+    ],
+)
+async def test_a_proxy_that_misbehaves(
+    authority: Authority, answer: bytes | list[bytes | None], kind: str, detail: str
+) -> None:
+    """A proxy that drips, hangs up, talks nonsense or speaks in clear after its 200: it ends in time, unsent."""
+    async with ConnectProxy(answer=answer) as proxy:
+        target = target_via(proxy, "https://localhost:1", authority)
+        client = HttpClient(target, keep_alive=True, cookies=False)
+        request = HttpRequest("GET", target.origin + "/", (("Authorization", "Bearer the-token"),), timeout=0.5)
+        if kind != "timeout":
+            request = dataclasses.replace(request, timeout=10)
+        for _ in range(2):
+            with pytest.raises(HttpFault) as caught:
+                await client.send(request)
+            assert (caught.value.kind, caught.value.maybe_sent) == (kind, False), caught.value
+            assert caught.value.detail.startswith(detail)
+        await client.aclose()
+    assert len(proxy.asked) == 2
+    assert b"the-token" not in proxy.received
+
+
+async def test_neither_side_sees_the_others_credentials(authority: Authority, certificate: Certificate) -> None:
+    """The proxy's account goes to the proxy alone, the target's token and cookies to the target alone."""
+
+    def greets(_: Request) -> Response:
+        return Response(200, b"fine", {"set-cookie": "session=cookie-of-the-target"})
+
+    async with HttpsServer(greets, certificate) as server, ConnectProxy(account=("relay", "s3cret")) as proxy:
+        target = target_via(proxy, server.url, authority, username="relay", password=Secret("s3cret"))
+        client = HttpClient(target, keep_alive=True, cookies=True)
+        for _ in range(2):
+            headers = (("Authorization", "Bearer token-of-the-target"),)
+            await client.send(HttpRequest("POST", target.origin + "/path-of-the-target", headers, b"body"))
+        await client.aclose()
+        seen = bytes(proxy.received)
+        assert len(seen) > 500
+        for word in (b"token-of-the-target", b"cookie-of-the-target", b"path-of-the-target", b"Cookie", b"body"):
+            assert word not in seen
+        assert seen.count(b"Proxy-Authorization") == 1
+        assert server.requests[1].headers["cookie"] == "session=cookie-of-the-target"
+        for request in server.requests:
+            assert not [name for name in request.headers if name.startswith("proxy-")]
+            assert "cmVsYXk6czNjcmV0" not in repr(request)
+
+
+async def test_after_a_407_the_account_is_read_again(authority: Authority, certificate: Certificate) -> None:
+    """A proxy that asks for another account makes the next request read it again."""
+    async with HttpsServer(fine, certificate) as server, ConnectProxy(account=("relay", "new")) as proxy:
+        target = target_via(proxy, server.url, authority, username="relay", password=Secret("old"))
+
+        def renew() -> bool:
+            target.proxy = Proxy(proxy.url, "relay", Secret("new"))
+            target.context = client_context(TlsOptions(ca_file=authority.ca_file))
+            return True
+
+        target.renew = renew
+        client = HttpClient(target, keep_alive=True, cookies=False)
+        with pytest.raises(HttpFault) as caught:
+            await client.send(HttpRequest("GET", target.origin + "/"))
+        assert caught.value.kind == "account"
+        assert (await client.send(HttpRequest("GET", target.origin + "/"))).body == b"fine"
+        await client.aclose()
+
+
 async def test_a_proxy_that_is_not_there(authority: Authority) -> None:
     """No proxy, no connection: `connect`, and nothing was sent."""
     target = target_via(ConnectProxy(), "https://localhost:1", authority)

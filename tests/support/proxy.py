@@ -15,19 +15,21 @@ class ConnectProxy:
 
     Args:
         account: (user name, password) that must be given, else 407.
-        answer: bytes answered to every CONNECT instead of tunnelling; b"" hangs.
+        answer: bytes answered to every CONNECT instead of tunnelling; b"" hangs. A list is sent piece by piece, every
+            few milliseconds; None in it ends the connection.
         context: speak TLS to clients.
 
     Attributes:
         asked: the targets of the CONNECT requests, in order.
         heads: their header blocks.
+        received: everything that clients sent, the tunnels' contents included.
 
     """
 
     def __init__(
         self,
         account: tuple[str, str] | None = None,
-        answer: bytes | None = None,
+        answer: bytes | list[bytes | None] | None = None,
         context: ssl.SSLContext | None = None,
     ) -> None:
         self.account = account
@@ -35,6 +37,7 @@ class ConnectProxy:
         self.context = context
         self.asked: list[str] = []
         self.heads: list[str] = []
+        self.received = bytearray()
         self.port = 0
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -78,6 +81,7 @@ class ConnectProxy:
 
     async def _tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        self.received += head.encode("latin-1")
         self.asked.append(head.split(" ")[1])
         self.heads.append(head)
         if self.account is not None:
@@ -87,21 +91,27 @@ class ConnectProxy:
                 await writer.drain()
                 return
         if self.answer is not None:
-            writer.write(self.answer)
-            await writer.drain()
+            for piece in self.answer if isinstance(self.answer, list) else [self.answer]:
+                if piece is None:
+                    return
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0.01)
             await reader.read()
             return
         port = int(self.asked[-1].rpartition(":")[2])
         there, back = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
         try:
-            await asyncio.gather(_copy(reader, back), _copy(there, writer))
+            await asyncio.gather(_copy(reader, back, self.received), _copy(there, writer))
         finally:
             back.transport.abort()
 
 
-async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter, noted: bytearray | None = None) -> None:
     while data := await source.read(65536):
+        if noted is not None:
+            noted += data
         sink.write(data)
         await sink.drain()
     if sink.can_write_eof():

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from support.breakage import environment, fill, power_cuts, read_only, small_disk
+from support.breakage import fill, power_cuts, read_only, small_disk, worked
 from support.diskwork import STEPS, audit_check, store_check
 from support.store import NOW, StillClock, new, open_store
 
@@ -110,12 +108,6 @@ async def test_a_read_only_disk_is_told(tmp_path: Path) -> None:
 
 
 CHECKS: dict[str, Callable[..., Awaitable[None]]] = {"store": store_check, "audit": audit_check}
-
-
-def worked(what: str, folder: Path, acks: Path) -> None:
-    command = [sys.executable, "-m", "support.diskwork", what, str(folder), str(acks)]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=30)
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(("what", "step"), [("store", "changed"), ("audit", "appended")])

@@ -96,3 +96,10 @@ def power_cuts(mount: Path, cuts: Path) -> Iterator[None]:
         subprocess.run(["fusermount3", "-u", "-z", str(mount)], check=False, capture_output=True)
         server.terminate()
         server.wait(10)
+
+
+def worked(what: str, folder: Path, acks: Path) -> None:
+    """Do a kind of `support.diskwork` to its end."""
+    command = [sys.executable, "-m", "support.diskwork", what, str(folder), str(acks)]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 0, done.stderr

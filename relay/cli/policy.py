@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from relay.cli.output import DONE, FAILED, data, plain, print_json, print_table, say
+from relay.cli.policy_signature import Findings, Row, judge
 
 if TYPE_CHECKING:
+    from relay.config.model import Settings
     from relay.core.arguments import Argument
     from relay.core.jobs import Json
     from relay.core.operations import Operation
@@ -28,13 +30,17 @@ def command() -> None:
     """What may pass: list the operations, test a call."""
 
 
-def _policy(config: Path | None) -> Policy:
+def _settings(config: Path | None) -> Settings:
     from relay.config.load import load  # noqa: PLC0415  # `--help` stays light
     from relay.config.locate import locate  # noqa: PLC0415  # as above
-    from relay.config.rules import policy_of  # noqa: PLC0415  # as above
 
-    main = locate(config, os.environ, root=os.geteuid() == 0)
-    return policy_of(load(main, os.environ).settings)
+    return load(locate(config, os.environ, root=os.geteuid() == 0), os.environ).settings
+
+
+def _policy(settings: Settings) -> Policy:
+    from relay.config.rules import policy_of  # noqa: PLC0415  # `--help` stays light
+
+    return policy_of(settings)
 
 
 # -- list -----------------------------------------------------------------------------------------------------------
@@ -51,7 +57,7 @@ def list_(config: Path | None, *, as_json: bool, markdown: bool) -> None:
 
         click.echo(catalog_page.markdown(), nl=False)
         return
-    policy = _policy(config)
+    policy = _policy(_settings(config))
     if as_json:
         print_json("policy-list", {"operations": [_operation(policy, each) for each in policy.operations]})
         return
@@ -121,6 +127,9 @@ def _argument(operation: Operation, argument: Argument) -> dict[str, Json]:
 @click.option("--operation", help="A typed call's operation, instead of a URL.")
 @click.option("--argument", "arguments", multiple=True, metavar="N=V", help="Its argument; may be repeated.")
 @click.option("--appliance", help="Its appliance.")
+@click.option("--by", default="", help="The user who writes the record; part of what is signed.")
+@click.option("--correlator", default="", help="The record's agent_correlator; part of what is signed.")
+@click.option("--signature", help="The record's relay_signature: say whether it fits.")
 @click.pass_context
 def test(
     ctx: click.Context,
@@ -135,8 +144,15 @@ def test(
     operation: str | None,
     arguments: tuple[str, ...],
     appliance: str | None,
+    by: str,
+    correlator: str,
+    signature: str | None,
 ) -> None:
-    """Which operation a call fits and what is sent for it, or why it is refused; exits 0 or 1."""
+    """Which operation a call fits and what is sent for it, or why it is refused; exits 0 or 1.
+
+    Also whether such work must be signed. With --json, or with --signature, the text that is signed is shown; it
+    holds the call's arguments.
+    """
     if (url is None) == (operation is None):
         raise click.UsageError("give either --url (an HTTP call) or --operation (a typed call)")
     work: HttpCall | TypedCall
@@ -150,7 +166,16 @@ def test(
         if headers or body is not None or soap_action is not None:
             raise click.UsageError("--header, --body and --soap-action belong to --url")
         work = TypedCall(operation or "", dict(_pairs(arguments, "--argument")), appliance)
-    ctx.exit(_show(_policy(config).decide(work), as_json=as_json))
+    settings = _settings(config)
+    decision = _policy(settings).decide(work)
+    ctx.exit(_show(decision, _findings(settings, decision, Row(by, correlator, signature)), as_json=as_json))
+
+
+def _findings(settings: Settings, decision: Decision, row: Row) -> Findings | None:
+    """What is to be said of the call's signature; None of a call that is not made."""
+    from relay.core.policy_values import Allowed  # noqa: PLC0415  # as above
+
+    return judge(settings, decision, row) if isinstance(decision, Allowed) else None
 
 
 def _text(body: BinaryIO) -> str:
@@ -181,7 +206,7 @@ def _http_call(method: str, url: str, headers: tuple[str, ...], body: str, soap_
     return HttpCall(method, leave_out.url(url), kept, (), leave_out.body(body, kind), soap_action)
 
 
-def _show(decision: Decision, *, as_json: bool) -> int:
+def _show(decision: Decision, findings: Findings | None, *, as_json: bool) -> int:
     from relay.core.codes import code_of  # noqa: PLC0415  # as above
     from relay.core.policy_values import Allowed, TokenPlaceholder  # noqa: PLC0415  # as above
     from relay.core.urls import encode_pairs  # noqa: PLC0415  # as above
@@ -200,7 +225,6 @@ def _show(decision: Decision, *, as_json: bool) -> int:
             "appliance": request.appliance,
             "safe": request.safe,
             "per_minute": decision.per_minute or None,
-            "require_signature": decision.require_signature,
             "arguments": dict(decision.arguments),
             "request": {
                 "method": request.method,
@@ -217,6 +241,9 @@ def _show(decision: Decision, *, as_json: bool) -> int:
             *([f"  body:      {request.body.decode()}"] if request.body else []),
             f"  safe:      {'yes' if request.safe else 'no'}",
         ]
+        if findings is not None:
+            found |= {"require_signature": findings.required, "signature": findings.facts()}
+            lines += findings.lines()
     else:
         code = code_of(decision.number)
         found = {
@@ -237,4 +264,5 @@ def _show(decision: Decision, *, as_json: bool) -> int:
         for line in lines:
             data(plain(line))
     sys.stdout.flush()
-    return FAILED if found["decision"] == "denied" else DONE
+    refused = found["decision"] == "denied" or (findings is not None and findings.wrong != "")
+    return FAILED if refused else DONE

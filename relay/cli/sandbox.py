@@ -12,6 +12,7 @@ _LINES = """\
 ServiceNow   {servicenow}  (user {servicenow_user}, OAuth client {oauth_client_id})
 Appliances   {appliances}  (API account {api_client_id})
 CA file      {ca_file}
+Certificate  {client_certificate}  (the relay's own, for {servicenow_user}; JWT key id {jwt_key_id})
 Credentials  {credentials}
 Control      {control}  (token in {control_token_file})
 

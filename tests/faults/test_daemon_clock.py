@@ -9,6 +9,10 @@ import pytest
 from support.daemon import World, world
 from support.lives import Life, eventually, impatient, jobs, rest
 
+from relay.sandbox.access import JWT_BEARER
+from relay.sandbox.box import OAUTH_CLIENT, USER
+from relay.sandbox.signin import KEY_ID, offer_key
+
 pytestmark = pytest.mark.faults
 
 FAKETIME = next(iter(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
@@ -100,3 +104,20 @@ async def test_nothing_is_swept_under_a_false_clock(tmp_path: Path) -> None:
         made.put(5, ["typed report"], seed=2)
         await rest(made)
         assert jobs(made) == {"CLOSED": 10}
+
+
+@pytest.mark.parametrize("hours", [-20, 20])
+async def test_an_assertion_from_a_machine_whose_clock_is_wrong(tmp_path: Path, hours: int) -> None:
+    """With our clock hours off the relay signs in by assertion: the first refusal brings ServiceNow's time."""
+    async with world(tmp_path, start=False, drop_in=DROP_IN) as made:
+        key, secret = offer_key(made.box), made.box.directory / "credentials" / "servicenow_client"
+        application = f"client_id: {OAUTH_CLIENT}, client_secret: {{file: {secret}}}"
+        jwt = f"{{{application}, key: {{file: {key}}}, key_id: {KEY_ID}, subject: {USER}}}"
+        made.configure(f"servicenow: {{auth: {{basic: null, oauth_jwt: {jwt}}}}}\n", "zz.yaml")
+        shifted = Shifted(made, hours * 3600)
+        await shifted.life.start()
+        made.put(4, ["typed health"])
+        summary = await rest(made, 20.0)
+        assert summary.outcomes == {"http 200": 4}
+        assert dict(made.box.servicenow.access.grants) == {JWT_BEARER: 1}
+        assert made.box.servicenow.access.assertions.refused

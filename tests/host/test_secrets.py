@@ -117,3 +117,21 @@ def test_no_credentials_at_all() -> None:
 def test_a_credentials_name_is_no_path(tmp_path: Path, name: str) -> None:
     """A name cannot lead out of the folder."""
     assert refusal(SecretRef("credential", name), {"CREDENTIALS_DIRECTORY": str(tmp_path)}).number == 1009
+
+
+def test_the_latest_reading_outlasts_a_bad_file(tmp_path: Path) -> None:
+    """Once it was readable a secret stays what it was until its file can be read again; before that there is none."""
+    reader = SecretReader({})
+    ref = SecretRef("file", str(tmp_path / "secret"))
+    with pytest.raises(ConfigError, match="BSR-1009"):
+        reader.latest(ref)
+    file_with(tmp_path, b"first")
+    assert reader.latest(ref) == Secret("first")
+    for data, mode in ((b"", 0o600), (b"second", 0o644), (b"\xff", 0o600)):
+        file_with(tmp_path, data, mode)
+        with pytest.raises(ConfigError):
+            reader.read(ref)
+        assert reader.latest(ref) == Secret("first")
+    file_with(tmp_path, b"second")
+    assert reader.latest(ref) == Secret("second")
+    assert SecretReader({}).latest(ref) == Secret("second")

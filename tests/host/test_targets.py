@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,42 @@ def test_a_key_that_cannot_be_read(authority: Authority, tmp_path: Path) -> None
     )
     with pytest.raises(ConfigError, match="BSR-1009"):
         make_target("side", "https://side.example", tls, None, SecretReader({}), timeout=3)
+
+
+def test_only_changed_files_are_taken_over(authority: Authority, tmp_path: Path) -> None:
+    """`renew` replaces context and proxy together when a file changed, and never when none did."""
+    ca, mine, other = tmp_path / "ca.pem", authority.issue("relay"), authority.issue("relay")
+    shutil.copy(authority.ca_file, ca)
+    certificate = tmp_path / "crt"
+    shutil.copy(mine.chain, certificate)
+    key, password = private(tmp_path / "key", mine.key.read_text()), private(tmp_path / "pw", "first")
+    tls = TlsSettings.model_construct(ca_file=ca, client_certificate=certificate, client_key=key, pins=())
+    proxy = ProxySettings.model_construct(url="http://proxy.example:3128", username="relay", password=password)
+    target = make_target("side", "https://side.example", tls, proxy, SecretReader({}), timeout=3)
+    context, way = target.context, target.proxy
+    assert not target.renew()
+    assert (target.context, target.proxy) == (context, way)
+
+    private(tmp_path / "pw", "second")
+    assert target.renew()
+    assert target.context is not context
+    assert target.proxy is not None
+    assert target.proxy.password == Secret("second")
+
+    # A certificate without its key is no pair: the former two go on until both are there.
+    context = target.context
+    shutil.copy(other.chain, certificate)
+    with pytest.raises(ConfigError, match="key values mismatch"):
+        target.renew()
+    assert target.context is context
+    private(tmp_path / "key", other.key.read_text())
+    assert target.renew()
+    assert target.context is not context
+
+    context = target.context
+    ca.unlink()
+    with pytest.raises(ConfigError, match=r"BSR-1009.*ca\.pem"):
+        target.renew()
+    assert target.context is context
+    shutil.copy(authority.ca_file, ca)
+    assert not target.renew()

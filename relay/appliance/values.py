@@ -11,8 +11,10 @@ a list element is one always, so that one session and two have the same shape. A
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import threading
 from typing import Any, Final
 
 from lxml import etree
@@ -21,7 +23,12 @@ from relay.core.errors import ApplianceError
 from relay.core.record import Reply
 from relay.host.xml import XmlError, XmlSource, read_xml
 
-MOST_ELEMENTS: Final = 500_000  # an answer of 5 MiB cannot sensibly hold more
+MOST_ELEMENTS: Final = 300_000
+"""Elements and attributes of an answer of up to 5 MiB: 17 bytes for each. Larger ones, where they are configured, may
+hold more in proportion."""
+BYTES_EACH: Final = 17
+LARGE: Final = 256 * 1024
+"""Bytes of a body that waits until no other large one is read: each unfolds to many times its size in memory."""
 LISTS: Final = frozenset(
     {
         "command_shell_recordings",
@@ -47,7 +54,10 @@ _TYPE: Final = ("Content-Type", "application/json")
 
 
 class JsonShaper:
-    """Turns replies into JSON. Has no state."""
+    """Turns replies into JSON, for any number of threads; large ones one after the other."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
 
     def to_json(self, reply: Reply) -> Reply:
         """The reply with a JSON body; unchanged when its body is not XML.
@@ -58,10 +68,15 @@ class JsonShaper:
         """
         if not reply.body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<") or _is_page(reply):
             return reply
-        root = _parse(reply.body)
-        body = json.dumps({_name(root): _value(root)}, ensure_ascii=False).encode("utf-8", "replace")
+        with self._turn if len(reply.body) > LARGE else contextlib.nullcontext():
+            body = _shape(reply.body)
         left = (header for header in reply.headers if header[0].lower() not in {"content-type", "content-length"})
         return Reply(reply.status, (_TYPE, *left), body)
+
+
+def _shape(xml: bytes) -> bytes:
+    root = _parse(xml)
+    return json.dumps({_name(root): _value(root)}, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def _is_page(reply: Reply) -> bool:
@@ -74,13 +89,14 @@ def _parse(body: bytes) -> etree._Element:
 
     Reports hold what was typed in a session, control characters among it.
     """
+    source = XmlSource(max(MOST_ELEMENTS, len(body) // BYTES_EACH))
     try:
-        return read_xml(body, XmlSource(MOST_ELEMENTS))
+        return read_xml(body, source)
     except XmlError as error:
         if not error.malformed:
             raise ApplianceError(3009, f"XML: {error}") from None
     try:
-        return read_xml(_REFERENCE.sub(b"", _FORBIDDEN.sub(b"", body)), XmlSource(MOST_ELEMENTS))
+        return read_xml(_REFERENCE.sub(b"", _FORBIDDEN.sub(b"", body)), source)
     except XmlError as error:
         raise ApplianceError(3009, f"XML: {error}") from None
 

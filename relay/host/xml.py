@@ -14,6 +14,7 @@ DEEPEST = 64
 """A SOAP envelope or a session report nests some ten elements; libxml2 itself stops at 256."""
 MOST_ATTRIBUTES = 64
 """Of one element. Reading the attributes of an element takes time that grows with the square of their number."""
+# One text or attribute ends at 10 MB by libxml2's own limit, which `huge_tree=False` keeps.
 
 
 class XmlError(ValueError):
@@ -32,7 +33,7 @@ class XmlSource:
     """How some bytes are to be read.
 
     Attributes:
-        most_elements: more are refused.
+        most_elements: more are refused, their attributes counted with them: each costs some hundred bytes of memory.
         encoding: what the bytes are in, whatever their own declaration says; None believes the declaration.
         recover: what is not well-formed is passed over; the limits hold nevertheless.
 
@@ -92,7 +93,7 @@ def _read(raw: bytes, source: XmlSource) -> etree._Element | None:
         if count == 0 and element.getroottree().docinfo.internalDTD is not None:
             raise XmlError("a document type is not allowed")
         depth += 1
-        count += 1
+        count += 1 + len(element.attrib)
         if depth > DEEPEST or count > source.most_elements or len(element.attrib) > MOST_ATTRIBUTES:
             raise XmlError("too many elements or attributes, or nested too deep")
     root: etree._Element | None = reader.root

@@ -43,6 +43,7 @@ def value_of(
     content_type: str | None = None,
     retry_after: str | None = None,
     now: float | None = None,
+    most: int = json_reader.MOST_VALUES,
 ) -> Json:
     """The JSON value of an answer, None of an empty one.
 
@@ -52,6 +53,7 @@ def value_of(
         content_type: None where it is not known; then the body tells whether it is JSON.
         retry_after: the header's value.
         now: the instance's clock, for a Retry-After that is a date.
+        most: values that it may hold.
 
     Raises:
         ServiceNowError: the answer is no success.
@@ -63,7 +65,9 @@ def value_of(
     if not _is_json(content_type, body):
         _refuse_page(body)
     try:
-        value = json_reader.parse(body)
+        value = json_reader.parse(body, most=most)
+    except json_reader.JsonTooLargeError:
+        raise ServiceNowError(2014, f"more than {most} values", maybe_sent=True) from None
     except json_reader.JsonError:
         raise ServiceNowError(2011, f"{len(body)} bytes", maybe_sent=True) from None
     if isinstance(value, dict) and (value.get("status") == "failure" or ("error" in value and "result" not in value)):

@@ -31,6 +31,9 @@ FRAME: Final = 400
 LONGEST_TIME: Final = 600_000
 """Milliseconds. No part is believed to have taken longer than ten minutes."""
 
+MOST_VALUES: Final = 2_000
+"""Values in the answer to one part: a row of any table, or an error."""
+
 _numbers = itertools.count(1)
 
 
@@ -81,7 +84,7 @@ def decode(count: int, value: Json) -> Served:
     seconds = 0.0
     for served in value["serviced_requests"]:
         number = _number(served) if isinstance(served, dict) else None
-        if number is None:
+        if number is None or not 0 <= number < count:
             continue
         seconds += _seconds(served)
         # Two answers to one call contradict each other: neither is believed.
@@ -123,7 +126,7 @@ def _part(served: Json) -> Part:
     if not isinstance(status, int) or isinstance(status, bool):
         return _unknown("a part without a status")
     try:
-        return value_of(status, _body(served.get("body")))
+        return value_of(status, _body(served.get("body")), most=MOST_VALUES)
     except ServiceNowError as error:
         return error
 

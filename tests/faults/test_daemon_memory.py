@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from support.daemon import World, world
 from support.lives import at_rest, eventually, impatient, rest
+from support.peak import peak
 
 from relay.sandbox.faults import Fault
 
@@ -25,22 +26,13 @@ FAULTS = {
 }
 
 
-def peak(made: World, *, anew: bool = False) -> int:
-    """The most memory that the daemon has had resident, in bytes; `anew` begins to measure from now on."""
-    folder = Path(f"/proc/{made.daemon.pid}")
-    if anew:
-        (folder / "clear_refs").write_text("5", encoding="ascii")
-    lines = (folder / "status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
-
-
 async def warm(made: World) -> int:
     """Start the daemon and let it do some of everything; returns what it holds then."""
     await impatient(made).start()
     await made.manager.until("READY", "1")
     made.put(6, [*KINDS, "typed health"], seed=5)
     await eventually(lambda: at_rest(made))
-    return peak(made, anew=True)
+    return peak(made.daemon.pid, anew=True)
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -52,7 +44,7 @@ async def test_an_appliance_cannot_make_the_relay_grow(tmp_path: Path, name: str
         made.put(4, KINDS)
         await eventually(lambda: all(one.fired == 4 for one in faults), 40.0)
         await eventually(lambda: at_rest(made), 40.0)
-        grown = peak(made) - before
+        grown = peak(made.daemon.pid) - before
         summary = await rest(made)
     assert grown < MOST_GROWN, grown
     assert set(summary.outcomes) <= {"http 200", "BSR-3008", "BSR-3013", "BSR-3009"}, summary
@@ -69,6 +61,6 @@ async def test_servicenow_cannot_make_the_relay_grow(tmp_path: Path, name: str, 
         await eventually(lambda: all(one.fired for one in faults), 40.0)
         made.box.servicenow.faults.clear()
         await eventually(lambda: at_rest(made), 40.0)
-        grown = peak(made) - before
+        grown = peak(made.daemon.pid) - before
         await rest(made)
     assert grown < MOST_GROWN, grown

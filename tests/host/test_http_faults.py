@@ -8,10 +8,10 @@ import gzip
 import socket
 import zlib
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import structlog
+from support.peak import peak
 from support.server import HANG, RESET, Drip, HttpsServer, Reply, Request, Response, Truncate, raw_server
 from support.tls import Authority, Certificate
 
@@ -252,22 +252,10 @@ async def test_a_gzip_bomb_stops_early(authority: Authority, certificate: Certif
     packer = zlib.compressobj(9, wbits=31)
     bomb = b"".join(packer.compress(bytes(1024 * 1024)) for _ in range(300)) + packer.flush()
     limit = BodyLimit(64 * 1024, 20 * 1024 * 1024)
-    before = _reset_peak()
+    before = peak(anew=True)
     fault = await fault_of(Response(200, bomb, {"content-encoding": "gzip"}), authority, certificate, limit, seconds=30)
     assert (fault.kind, fault.size) == ("too large", None)
-    assert _peak() - before < 16 * 1024 * 1024
-
-
-def _reset_peak() -> int:
-    """Begin to measure anew: 5 sets the peak back to what is resident now."""
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    return _peak()
-
-
-def _peak() -> int:
-    """The most memory that this process has had resident, in bytes."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    assert peak() - before < 16 * 1024 * 1024
 
 
 async def test_a_bomb_beyond_its_bound_keeps_the_loop_alive(authority: Authority, certificate: Certificate) -> None:

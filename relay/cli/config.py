@@ -122,6 +122,7 @@ def _files(examined: Examined) -> tuple[list[Problem], list[str]]:
     from relay.core.errors import ConfigError  # noqa: PLC0415  # as above
     from relay.host.secrets import SecretReader  # noqa: PLC0415  # as above
     from relay.host.signing_keys import usable  # noqa: PLC0415  # as above
+    from relay.servicenow.auth_jwt import signing_key  # noqa: PLC0415  # as above
 
     reader = SecretReader(os.environ)
     problems: list[Problem] = []
@@ -135,6 +136,8 @@ def _files(examined: Examined) -> tuple[list[Problem], list[str]]:
                 secret = reader.read(value)
                 if path[:2] == ("servicenow", "signature_keys"):
                     usable(value, secret)
+                elif path == ("servicenow", "auth", "oauth_jwt", "key"):
+                    signing_key(secret)
             elif isinstance(value, Path) and path != ("storage", "directory"):
                 _certificates(value)
         except ConfigError as error:

@@ -96,17 +96,17 @@ def signing_key(pem: Secret) -> RSAPrivateKey:
         ConfigError: BSR-1024: there is none, or none that RS256 can use.
 
     """
-    what = "servicenow.auth.oauth_jwt.key"
+    what = "the key of oauth_jwt"
     try:
         key = load_pem_private_key(pem.reveal().encode(), None)
     except TypeError:
-        raise ConfigError(1024, f"{what}: it has a pass phrase") from None
+        raise ConfigError(1024, f"{what} has a pass phrase") from None
     except (ValueError, UnsupportedAlgorithm):
-        raise ConfigError(1024, f"{what}: no private key in PEM") from None
+        raise ConfigError(1024, f"{what} is no private key in PEM") from None
     if not isinstance(key, RSAPrivateKey):
-        raise ConfigError(1024, f"{what}: no RSA key")
+        raise ConfigError(1024, f"{what} is no RSA key")
     if key.key_size < LEAST_BITS:
-        raise ConfigError(1024, f"{what}: an RSA key of {key.key_size} bits; {LEAST_BITS} are the least")
+        raise ConfigError(1024, f"{what} is an RSA key of {key.key_size} bits; {LEAST_BITS} are the least")
     return key
 
 

@@ -136,6 +136,20 @@ def test_a_signing_key_that_is_too_short_is_told(tmp_path: Path) -> None:
     assert "xxx" not in result.output
 
 
+def test_an_assertion_s_key_that_is_none_is_told(tmp_path: Path) -> None:
+    """A key of `oauth_jwt` that cannot sign is a problem at its reference."""
+    for name in ("key", "secret"):
+        (tmp_path / name).write_text("no key at all")
+        (tmp_path / name).chmod(0o600)
+    basic = "{basic: {username: svc.relay, password: {credential: servicenow_password}}}"
+    files = f"client_secret: {{file: {tmp_path}/secret}}, key: {{file: {tmp_path}/key}}"
+    assert basic in SMALLEST
+    jwt = f"{{oauth_jwt: {{client_id: a, {files}, key_id: k, subject: s}}}}"
+    found = run("check", "--config", write_files(tmp_path, SMALLEST.replace(basic, jwt))).stdout
+    assert found.count("error[") == 1
+    assert "error[BSR-1024]: servicenow.auth.oauth_jwt.key: " in found
+
+
 def test_files_of_secrets_and_certificates_are_checked(tmp_path: Path) -> None:
     """A secret that others can read and certificates that are not there or are none are problems at their keys."""
     (tmp_path / "open").write_text("x")

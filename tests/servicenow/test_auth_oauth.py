@@ -436,7 +436,7 @@ async def test_a_refusal_with_the_right_time_is_final(skew: float) -> None:
     [
         (Secret("nonsense"), "no private key in PEM"),
         (Secret(""), "no private key in PEM"),
-        (pem(phrase=b"phrase"), "it has a pass phrase"),
+        (pem(phrase=b"phrase"), "has a pass phrase"),
         (pem(ec.generate_private_key(ec.SECP256R1())), "no RSA key"),
         (pem(rsa.generate_private_key(65537, 1024)), "an RSA key of 1024 bits"),  # noqa: S505 - that is the point
         (

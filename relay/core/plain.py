@@ -178,9 +178,22 @@ def trace(error: BaseException, show: Callable[[object], str]) -> str:
         seen.add(id(current))
         told.append((f"{show(current)} " if told else "") + f"at {_frames(current)}")
         if isinstance(current, BaseExceptionGroup):
-            told += [f"{show(one)} at {_frames(one)}" for one in current.exceptions[:_CAUSES]]
+            told += [f"{show(one)} at {_frames(one)}" for one in _members(current)]
         current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
     return "; from ".join(told)
+
+
+def _members(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    """The errors in a group, and in groups in it: what really happened lies deepest."""
+    found: list[BaseException] = []
+    waiting: list[BaseException] = list(group.exceptions)
+    while waiting and len(found) < _CAUSES:
+        one = waiting.pop(0)
+        if isinstance(one, BaseExceptionGroup):
+            waiting[:0] = one.exceptions
+        else:
+            found.append(one)
+    return found
 
 
 def _frames(error: BaseException) -> str:

@@ -228,6 +228,10 @@ def test_trace_of_a_group_tells_its_members() -> None:
     told = trace(ExceptionGroup("two", [TypeError("a"), KeyError("b")]), describe)
     assert "TypeError: a at nowhere" in told
     assert f"KeyError {LEFT_OUT} at nowhere" in told
+    deep = ExceptionGroup("a", [ExceptionGroup("b", [ExceptionGroup("c", [OSError("deep")])]), TypeError("beside")])
+    assert trace(deep, describe) == "at nowhere; from OSError: deep at nowhere; from TypeError: beside at nowhere"
+    wide = ExceptionGroup("a", [ExceptionGroup("b", [OSError(str(number)) for number in range(100)])])
+    assert trace(wide, describe).count("OSError") == 5
 
 
 anything: st.SearchStrategy[Any] = st.recursive(

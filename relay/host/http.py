@@ -115,6 +115,10 @@ class HttpClient:
             raise
         return HttpResponse(status, headers, body, loop.time() - started)
 
+    def refuse_cookies(self) -> None:
+        """Keep no cookies from now on."""
+        self._jar = None
+
     def drop_cookies(self) -> None:
         """Forget all cookies: the next request begins a new session."""
         if self._jar is not None:

@@ -87,6 +87,7 @@ class Access:
         grants: answered token requests by grant type.
         certificates: user names by the SHA-256 of their client certificates, hex.
         assertions: the keys that may sign in for users.
+        wants_token: a session's cookie without an `Authorization` header is taken for a browser's and refused.
 
     """
 
@@ -99,6 +100,7 @@ class Access:
         self.grants: Counter[str] = Counter()
         self.certificates: dict[str, str] = {}
         self.assertions = Assertions(clock)
+        self.wants_token = False
         self._clock = clock
         self._tokens: dict[str, tuple[str, float]] = {}
         self._refresh: dict[str, tuple[str, str]] = {}
@@ -128,6 +130,8 @@ class Access:
         if scheme.lower() == "bearer":
             name, until = self._tokens.get(rest.strip(), ("", 0.0))
             return self.users.get(name) if until > self._clock() else None
+        if self.wants_token and "JSESSIONID=" in request.header("cookie"):
+            return None
         return self.users.get(self.certificates.get(request.certificate, ""))
 
     def session(self, request: Request, user: User) -> tuple[Session, list[tuple[str, str]]]:

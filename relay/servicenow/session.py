@@ -102,7 +102,7 @@ class Session:
         self._auth = auth
         self._lane = lane
         self._client = HttpClient(shared.target, keep_alive=True, cookies=True)
-        self._signed_in = False
+        self._accepted = 0  # requests since the last refusal
 
     async def value(self, call: Call, limit: int = ANSWER_BYTES) -> Json:
         """The JSON of a call's answer, read up to `limit` bytes; None of an empty one."""
@@ -135,15 +135,19 @@ class Session:
         header = await self._auth.header()
         response = await self._send(call, header, limit)
         if response.status == UNAUTHORIZED:
+            accepted, self._accepted = self._accepted, 0
             self._client.drop_cookies()
             renewed = await self._auth.refused(header)
-            if renewed or self._signed_in:
-                self._signed_in = False
+            if renewed or accepted:
                 response = await self._send(call, await self._auth.header(), limit)
+            if header is None and accepted == 1 and not renewed and response.status != UNAUTHORIZED:
+                # What was let in by certificate alone was refused with the cookies of that: some instances take cookies
+                # without a header for a browser's, and want a token of its page.
+                self._client.refuse_cookies()
         if response.status == UNAUTHORIZED:
             self._shared.refused()
             raise ServiceNowError(2005, self._auth.hint)
-        self._signed_in = True
+        self._accepted += 1
         self._shared.signed_in()
         return response
 

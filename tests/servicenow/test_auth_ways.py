@@ -201,6 +201,29 @@ async def test_a_certificate_that_stands_for_nobody(box: Sandbox) -> None:
     assert "maps it to an active user" in error.text
 
 
+async def test_an_instance_that_takes_cookies_for_a_browser_s(box: Sandbox) -> None:
+    """Where cookies without a header are refused, a session learns from the first refusal to keep none."""
+    box.servicenow.access.wants_token = True
+    async with connected(box, "certificate") as instance:
+        for _ in range(4):
+            await poll(instance)
+        assert [status for _, _, status in box.servicenow.log] == [200, 401, 200, 200, 200]
+
+
+async def test_a_session_that_ended_is_begun_anew_with_cookies(box: Sandbox) -> None:
+    """A session of a certificate that ends after some requests is no reason to keep no cookies."""
+    async with connected(box, "certificate") as instance:
+        for _ in range(3):
+            await poll(instance)
+        box.servicenow.access.wants_token = True
+        await poll(instance)
+        box.servicenow.access.wants_token = False
+        before = len(box.servicenow.access.sessions)
+        for _ in range(3):
+            await poll(instance)
+        assert len(box.servicenow.access.sessions) == before
+
+
 async def test_no_certificate_where_one_is_demanded(box: Sandbox) -> None:
     """Without the certificate the handshake fails, which is a fault of TLS and not of the password."""
     async with connected(box, "basic") as instance:

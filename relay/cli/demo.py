@@ -184,7 +184,7 @@ def _audit_is_whole(box: Sandbox) -> bool:
     from relay.audit.verify import verify_folder  # noqa: PLC0415  # `--help` stays light
 
     folder = box.directory / "state" / "audit"
-    return folder.is_dir() and verify_folder(folder).verdict.bad is None
+    return folder.is_dir() and verify_folder(folder).sound
 
 
 def _facts(found: Shown) -> Mapping[str, object]:

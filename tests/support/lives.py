@@ -87,7 +87,7 @@ async def rest(world: World, seconds: float = 40.0) -> Summary:
     summary = world.box.check(final=True)
     assert summary.violations == (), summary
     assert set(jobs(world)) <= {"CLOSED"}, jobs(world)
-    assert verify_folder(world.state / FOLDER).verdict.bad is None
+    assert verify_folder(world.state / FOLDER).sound
     assert not [error for door in world.box.doors.values() for error in door.errors]
     faults = [line for line in world.log() if line["event"] in {"jobs.fault", "forward.fault", "forward.unreadable"}]
     assert not faults, faults

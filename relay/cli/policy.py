@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from relay.core.jobs import Json
     from relay.core.operations import Operation
     from relay.core.policy import Policy
-    from relay.core.policy_values import Decision
+    from relay.core.policy_values import Allowed, Decision
     from relay.core.record import HttpCall, TypedCall
 
 _CONFIG = click.option("--config", type=click.Path(readable=False, path_type=Path), help="The main configuration file.")
@@ -166,16 +167,8 @@ def test(
         if headers or body is not None or soap_action is not None:
             raise click.UsageError("--header, --body and --soap-action belong to --url")
         work = TypedCall(operation or "", dict(_pairs(arguments, "--argument")), appliance)
-    settings = _settings(config)
-    decision = _policy(settings).decide(work)
-    ctx.exit(_show(decision, _findings(settings, decision, Row(by, correlator, signature)), as_json=as_json))
-
-
-def _findings(settings: Settings, decision: Decision, row: Row) -> Findings | None:
-    """What is to be said of the call's signature; None of a call that is not made."""
-    from relay.core.policy_values import Allowed  # noqa: PLC0415  # as above
-
-    return judge(settings, decision, row) if isinstance(decision, Allowed) else None
+    settings, row = _settings(config), Row(by, correlator, signature)
+    ctx.exit(_show(_policy(settings).decide(work), lambda ruling: judge(settings, ruling, row), as_json=as_json))
 
 
 def _text(body: BinaryIO) -> str:
@@ -206,46 +199,22 @@ def _http_call(method: str, url: str, headers: tuple[str, ...], body: str, soap_
     return HttpCall(method, leave_out.url(url), kept, (), leave_out.body(body, kind), soap_action)
 
 
-def _show(decision: Decision, findings: Findings | None, *, as_json: bool) -> int:
+def _show(decision: Decision, look: Callable[[Allowed], Findings], *, as_json: bool) -> int:
+    """Print a decision; `look` tells of an allowed call's signature."""
     from relay.core.codes import code_of  # noqa: PLC0415  # as above
     from relay.core.policy_values import Allowed, TokenPlaceholder  # noqa: PLC0415  # as above
-    from relay.core.urls import encode_pairs  # noqa: PLC0415  # as above
 
     found: dict[str, Json]
+    refused = False
     if isinstance(decision, TokenPlaceholder):
         found = {"decision": "answered", "appliance": decision.appliance}
         lines = [f"answered by the relay itself: a placeholder token for appliance {decision.appliance}"]
     elif isinstance(decision, Allowed):
-        request = decision.request
-        target = request.path + (f"?{encode_pairs(request.query)}" if request.query else "")
-        found = {
-            "decision": "allowed",
-            "operation": request.operation,
-            "rule": decision.rule,
-            "appliance": request.appliance,
-            "safe": request.safe,
-            "per_minute": decision.per_minute or None,
-            "arguments": dict(decision.arguments),
-            "request": {
-                "method": request.method,
-                "target": target,
-                "accept": request.accept,
-                "content_type": request.content_type,
-                "body": request.body.decode(),
-            },
-        }
-        lines = [
-            f"allowed: operation {request.operation}, by '{decision.rule}' of policy.allow",
-            f"  appliance: {request.appliance}",
-            f"  request:   {request.method} {target}",
-            *([f"  body:      {request.body.decode()}"] if request.body else []),
-            f"  safe:      {'yes' if request.safe else 'no'}",
-        ]
-        if findings is not None:
-            found |= {"require_signature": findings.required, "signature": findings.facts()}
-            lines += findings.lines()
+        findings = look(decision)
+        found, lines = _allowed(decision, findings)
+        refused = bool(findings.wrong)
     else:
-        code = code_of(decision.number)
+        code, refused = code_of(decision.number), True
         found = {
             "decision": "denied",
             "code": code.name,
@@ -264,5 +233,39 @@ def _show(decision: Decision, findings: Findings | None, *, as_json: bool) -> in
         for line in lines:
             data(plain(line))
     sys.stdout.flush()
-    refused = found["decision"] == "denied" or (findings is not None and findings.wrong != "")
     return FAILED if refused else DONE
+
+
+def _allowed(decision: Allowed, findings: Findings) -> tuple[dict[str, Json], list[str]]:
+    """An allowed call as JSON, and for people."""
+    from relay.core.urls import encode_pairs  # noqa: PLC0415  # as above
+
+    request = decision.request
+    target = request.path + (f"?{encode_pairs(request.query)}" if request.query else "")
+    found: dict[str, Json] = {
+        "decision": "allowed",
+        "operation": request.operation,
+        "rule": decision.rule,
+        "appliance": request.appliance,
+        "safe": request.safe,
+        "per_minute": decision.per_minute or None,
+        "require_signature": findings.required,
+        "signature": findings.facts(),
+        "arguments": dict(decision.arguments),
+        "request": {
+            "method": request.method,
+            "target": target,
+            "accept": request.accept,
+            "content_type": request.content_type,
+            "body": request.body.decode(),
+        },
+    }
+    lines = [
+        f"allowed: operation {request.operation}, by '{decision.rule}' of policy.allow",
+        f"  appliance: {request.appliance}",
+        f"  request:   {request.method} {target}",
+        *([f"  body:      {request.body.decode()}"] if request.body else []),
+        f"  safe:      {'yes' if request.safe else 'no'}",
+        *findings.lines(),
+    ]
+    return found, lines

@@ -64,7 +64,7 @@ def judge(settings: Settings, ruling: Allowed, row: Row) -> Findings:
 
     """
     from relay.core.errors import WorkError  # noqa: PLC0415  # `--help` stays light
-    from relay.core.signature import Signed, needed, parse, text_of  # noqa: PLC0415  # as above
+    from relay.core.signature import Signed, needed, parse  # noqa: PLC0415  # as above
 
     servicenow, request = settings.servicenow, ruling.request
     signed = Signed(
@@ -77,15 +77,26 @@ def judge(settings: Settings, ruling: Allowed, row: Row) -> Findings:
     )
     required = needed(servicenow.require_signature, safe=request.safe, by_operation=ruling.require_signature)
     if row.signature is None:
-        return Findings(required, text_of(signed, 0, "").decode())
+        return Findings(required, _text(signed, 0, ""))
     text = ""
     try:
         signature = parse(row.signature)
-        text = text_of(signed, signature.time, signature.nonce).decode()
+        text = _text(signed, signature.time, signature.nonce)
         _check(settings, signed, signature)
     except WorkError as error:
         return Findings(required, text, wrong=error.text, given=True)
     return Findings(required, text, key_id=signature.key_id, given=True)
+
+
+def _text(signed: Signed, time: int, nonce: str) -> str:
+    """What is signed; "" of what cannot be, since a value of the command line is no Unicode."""
+    from relay.core.canonical import NotCanonical  # noqa: PLC0415  # as above
+    from relay.core.signature import text_of  # noqa: PLC0415  # as above
+
+    try:
+        return text_of(signed, time, nonce).decode()
+    except NotCanonical:
+        return ""
 
 
 def _check(settings: Settings, signed: Signed, signature: Signature) -> None:

@@ -134,6 +134,15 @@ def test_a_key_that_cannot_be_read(tmp_path: Path) -> None:
     assert "fits" not in done.output
 
 
+def test_a_value_that_is_no_unicode(tmp_path: Path) -> None:
+    """Bytes of the command line that are no UTF-8 cannot be signed: there is no text, and no signature fits."""
+    config = configured(tmp_path)
+    code, found = run_json(config, *TERMINATE, "--by", "J\udcf6rg")
+    assert (code, found["signature"]["text"]) == (0, None)
+    code, found = run_json(config, *TERMINATE, "--by", "J\udcf6rg", "--signature", signature(**GIVEN))
+    assert (code, found["signature"]["error"][:8]) == (1, "BSR-4020")
+
+
 def test_a_refused_call_has_no_signature(tmp_path: Path) -> None:
     """Of a call that does not pass nothing is signed."""
     code, found = run_json(configured(tmp_path, "true"), "--operation", "no-such", "--signature", "x")

@@ -39,6 +39,7 @@ from relay.core.limits import Usage
 from relay.core.policy_values import Allowed
 from relay.core.record import RECORD_FIELDS, Failure, HttpCall, Record, Reply, TypedCall
 from relay.core.servertime import ServerClock
+from relay.core.signature import Signed, check, parse
 from relay.host.bodies import Body, BodyLimit
 from relay.host.faults import FOREIGN, translate
 from relay.host.names import resolvers
@@ -314,8 +315,25 @@ def read_log(content: bytes) -> None:
         segment.close()
 
 
+SIGNATURE = "v1.2026-11.1795330000.5f08b46b6cea4fbe8b1d53713123e29e.La0BiD-IwzDOMo0uece9Gk6omNA0kuXQ5qgcZRxwE8U"
+
+
+def judge_signature(found: Any) -> None:
+    """Reads a signature and judges it; nothing that was not signed with the key passes."""
+    work = Signed(
+        AGENT, "default", "terminate", {"lsid": LSID, found["by"]: found["value"]}, found["value"], found["by"]
+    )
+    check(parse(found["signature"]), b"k" * 32, work, now=1795330000.0, oldest=120.0)
+    pytest.fail("a forged signature passed")
+
+
 PARSERS = (
     Parser("queue record", COLUMNS, read_payload),
+    Parser(
+        "signature",
+        one_of_each(signature=texts(SIGNATURE, "v1....", ""), by=texts("admin", ""), value=texts("INC1", "")),
+        judge_signature,
+    ),
     Parser(
         "answer's payload",
         one_of_each(

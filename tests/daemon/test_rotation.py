@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.daemon import world
+from support.lives import eventually
 from support.living import QUICK, Living, end, living, make, write_drop_in
 from support.proxy import ConnectProxy
 
@@ -222,6 +224,36 @@ async def test_the_proxys_password(tmp_path: Path, side: str) -> None:
             await made.until(lambda: not made.codes())
         finally:
             await end(made)
+
+
+async def test_everything_in_the_real_process(tmp_path: Path) -> None:
+    """Both sides' secrets and authority change under a process at work: it does all of it, without a reload."""
+    async with world(tmp_path, products=("pra",)) as made:
+        box, pid = made.box, made.daemon.pid
+        made.put(10, ["terminate", "typed health"])
+        await made.answered(10)
+        access, account = box.servicenow.access, box.appliance.accounts.by_id["relay-api-client"]
+        other = Authority(tmp_path)
+        for name, door in box.doors.items():
+            await door.close()
+            door.context = other.server(name)
+            await door.open()
+        access.add(dataclasses.replace(access.users[USER], password="another password"))
+        access.revoke()
+        account.secret = "another secret"
+        account.revoke()
+        made.put(30, ["terminate", "typed health"], seed=2)
+        await eventually(lambda: "health.fail" in made.events())
+        write_private(credential(box, "appliance_secret"), "another secret")
+        write_private(credential(box, "servicenow_password"), "another password")
+        shutil.copy(other.ca_file, box.ca_file)
+        await made.answered(40)
+        await made.processed()
+        box.check(final=True)
+        assert "secrets.changed" in made.events()
+        assert "daemon.reloaded" not in made.events()
+        assert "another secret" not in made.daemon.log.read_text()
+        assert (made.daemon.pid, await made.daemon.stop()) == (pid, 0)
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,9 @@ log = structlog.get_logger("relay.audit")
 
 Result = TypeVar("Result")
 
+AT_ONCE = 8
+"""Segments compressed in one round: some ten seconds of work."""
+
 
 class Notary:
     """Signs checkpoints of one open log.
@@ -84,10 +87,11 @@ class Notary:
             return following.public
 
     async def tidy(self) -> None:
-        """Compress what can be compressed. Failing is no harm: it is logged and tried again."""
+        """Compress some of what can be compressed. Failing is no harm: it is logged and tried again."""
         folder = self._audit.folder
         try:
-            for segment in await asyncio.to_thread(lambda: ripe(segments(folder))):
+            found = await asyncio.to_thread(lambda: ripe(segments(folder)))
+            for segment in found[:AT_ONCE]:
                 if not has_room(segment):
                     return
                 if await asyncio.to_thread(compress, segment):

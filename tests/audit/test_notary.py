@@ -171,7 +171,7 @@ async def test_a_key_that_cannot_be_used_is_told(state: Path, keys: Path, spoilt
     with pytest.raises(StorageError) as error:
         await other.sign()
     assert error.value.number == 5012
-    assert text.split("+")[-1].strip() not in str(error.value)
+    assert text.strip().split("+", 4)[4] not in str(error.value)
     await log.append([entry("goes on")])
     await log.close()
 
@@ -179,7 +179,7 @@ async def test_a_key_that_cannot_be_used_is_told(state: Path, keys: Path, spoilt
 async def test_a_key_is_not_shown() -> None:
     """The value of a signing key shows its public half alone, and its text reads back."""
     key = SigningKey.make("bseries-relay/relay01")
-    assert key.secret_text.split("+")[-1] not in repr(key)
+    assert key.secret_text.split("+", 4)[4] not in repr(key)
     assert key.public.vkey in repr(key)
     assert SigningKey.parse(key.secret_text).public == key.public
 

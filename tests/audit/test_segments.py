@@ -185,6 +185,18 @@ async def test_closed_segments_are_compressed(tmp_path: Path) -> None:
     await log.close()
 
 
+@pytest.mark.usefixtures("_small")
+async def test_a_round_compresses_a_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many segments are ripe, a round takes a bounded number, so that no loop is held up by them."""
+    monkeypatch.setattr("relay.audit.notary.AT_ONCE", 2)
+    log = await filled(tmp_path)
+    notary = Notary(log, tmp_path / "key", "relay01")
+    for number in (2, 3, 3):
+        await notary.tidy()
+        assert sum(path.suffix == ".gz" for path in segments(tmp_path / FOLDER)) == number
+    await log.close()
+
+
 async def test_the_end_of_the_log_stays_plain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a start reads is not compressed: the last segment, and the one before while the last is small."""
     monkeypatch.setattr("relay.audit.log.LARGEST_SEGMENT", 600)

@@ -34,6 +34,7 @@ BEFORE_INSERT = (
     "claimed",
     "refused",
     "nonce",
+    "signed",
     "admitted",
     "intent",
     "sending",

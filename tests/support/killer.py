@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from relay.appliance.fleet import Fleet
 from relay.audit.log import AuditLog
+from relay.audit.notary import Notary
 from relay.cli.main import main
 from relay.core.jobs import Change
 from relay.core.retry import Backoff
@@ -74,6 +75,7 @@ STEPS: Final[dict[str, tuple[Any, str, Wants]]] = {
     "claimed": (SqliteStore, "change", _move("SEEN", "CLAIMED")),
     "refused": (SqliteStore, "change", _move("CLAIMED", "ANSWERED")),
     "nonce": (SqliteStore, "change_once", _any),
+    "signed": (Notary, "sign", _any),
     "admitted": (Fleet, "admit", _any),
     "intent": (AuditLog, "append", _line("intent")),
     "sending": (SqliteStore, "change", _move("CLAIMED", "FORWARDING")),

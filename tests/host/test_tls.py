@@ -10,6 +10,11 @@ from pathlib import Path
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from support.server import HttpsServer, Request, Response
 from support.tls import Authority, Certificate, pin_of
 
@@ -53,6 +58,36 @@ async def test_a_certificate_for_another_name_is_refused(authority: Authority) -
         fault = await refused(server, TlsOptions(ca_file=authority.ca_file))
         assert (fault.maybe_sent, server.received) == (False, 0)
         assert fault.detail == "Hostname mismatch, certificate is not valid for 'localhost'."
+
+
+async def test_a_name_beside_the_alternative_names_does_not_count(tmp_path: Path) -> None:
+    """A certificate that names the host as its common name alone is refused."""
+    key, name = (
+        ec.generate_private_key(ec.SECP256R1()),
+        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")]),
+    )
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    file = tmp_path / "server.pem"
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file.write_bytes(private + made.public_bytes(Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    ca_file = tmp_path / "ca.pem"
+    ca_file.write_bytes(made.public_bytes(Encoding.PEM))
+    async with HttpsServer(fine, context) as server:
+        fault = await refused(server, TlsOptions(ca_file=ca_file))
+        assert (fault.maybe_sent, server.received) == (False, 0)
+        assert fault.detail.startswith("Hostname mismatch")
 
 
 async def test_an_address_is_checked_like_a_name(authority: Authority, certificate: Certificate) -> None:
@@ -221,7 +256,9 @@ def test_the_system_trust_store_is_a_file_or_a_folder(
             client_context(TlsOptions())
 
 
-@pytest.mark.parametrize("pin", ["", "sha256/", "sha256/AAAA", "sha1/" + "A" * 43 + "=", "sha256/" + "!" * 44, "sha256/é", "x"])
+@pytest.mark.parametrize(
+    "pin", ["", "sha256/", "sha256/AAAA", "sha1/" + "A" * 43 + "=", "sha256/" + "!" * 44, "sha256/é", "x"]
+)
 def test_a_bad_pin_is_a_configuration_error(pin: str) -> None:
     """What is no SHA-256 in base64 is refused, since a pin that can never match would only look like one."""
     with pytest.raises(ConfigError, match="BSR-1006"):

@@ -20,6 +20,8 @@ from typing import Any, Literal
 import httpcore
 import structlog
 
+from relay.host.dialing import dial, look_up
+
 log = structlog.get_logger("relay.http")
 
 Stage = Literal["idle", "refused", "connecting", "proxy", "tls", "ready", "sent"]
@@ -284,10 +286,8 @@ class Egress(httpcore.AsyncNetworkBackend):
         self.progress.stage = "connecting"
         try:
             async with asyncio.timeout(self.connect_timeout):
-                # One resolution; a second address gets its chance when the first does not answer at once.
-                transport, wire = await asyncio.get_running_loop().create_connection(
-                    Wire, host, port, happy_eyeballs_delay=0.25
-                )
+                connected = await dial(await look_up(host, port))
+                transport, wire = await asyncio.get_running_loop().create_connection(Wire, sock=connected)
         except TimeoutError:
             CONNECTS[self.name, "failed"] += 1
             raise httpcore.ConnectTimeout("TCP") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -193,14 +194,16 @@ async def test_a_connection_that_nobody_answers_counts_as_failed(
     authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A name whose lookup takes longer than a connection may is a timeout, and counted."""
-    release = asyncio.Event()
+    release = threading.Event()
 
-    async def never(*_: object, **__: object) -> None:
-        await release.wait()
+    def never(*_: object, **__: object) -> list[object]:
+        release.wait(30)
+        return []
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", never)
+    monkeypatch.setattr(socket, "getaddrinfo", never)
     context = client_context(TlsOptions(ca_file=authority.ca_file))
     target = Target("test", f"https://{NAME}", context, connect_timeout=0.05)
     with pytest.raises(HttpFault) as caught:
         await HttpClient(target, keep_alive=False, cookies=False).send(HttpRequest("GET", target.origin + "/"))
+    release.set()
     assert (caught.value.kind, caught.value.maybe_sent, counts()) == ("timeout", False, {"failed": 1})

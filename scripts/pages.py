@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import sbom
 from log_events import EVENTS, FIELDS
 
 import relay.core
@@ -274,6 +275,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "log events": log_events,
     "log fields": log_fields,
     "metrics": metrics,
+    "dependencies": sbom.table,
 }
 _BLOCK = re.compile(r"(<!-- made by scripts/docs: ([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -283,6 +285,7 @@ def pages() -> Iterator[tuple[Path, str]]:
     for name, command in WHOLE.items():
         made = subprocess.run([sys.executable, "-m", "relay", *command], check=True, capture_output=True, text=True)  # noqa: S603  # our own command
         yield ROOT / name, made.stdout
+    yield sbom.LIST, sbom.sbom()
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
         text = path.read_text()
         if _BLOCK.search(text):

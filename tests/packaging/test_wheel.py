@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -41,7 +43,7 @@ def test_the_same_sources_give_the_same_bytes(wheel: Path, tmp_path: Path) -> No
     """A copy in another folder, with other times and under another umask, gives the wheel byte for byte."""
     copy = tmp_path / "elsewhere"
     copy.mkdir()
-    for name in ("relay", "pyproject.toml", "README.md", "LICENSE", ".gitignore"):
+    for name in ("relay", "packaging", "pyproject.toml", "README.md", "LICENSE", ".gitignore"):
         source = ROOT / name
         if source.is_dir():
             shutil.copytree(source, copy / name, copy_function=shutil.copyfile)
@@ -69,6 +71,20 @@ def test_the_wheel_holds_the_package_and_its_data(wheel: Path) -> None:
     assert {name for name in held if ".dist-info/" not in name} == wanted
     assert "relay/py.typed" in held
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in held)
+
+
+def test_the_wheel_tells_its_dependencies(wheel: Path) -> None:
+    """In the wheel lies the CycloneDX list of every locked package, each with hashes, a licence and what it needs."""
+    archive = zipfile.ZipFile(wheel)
+    (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/sboms/sbom.cdx.json"))
+    held = json.loads(archive.read(name))
+    assert (held["bomFormat"], held["specVersion"]) == ("CycloneDX", "1.6")
+    locked = dict(re.findall(r"^([a-z0-9-]+)==([^ ]+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
+    assert {one["name"]: one["version"] for one in held["components"]} == locked
+    assert all(one["hashes"] and one["licenses"] for one in held["components"])
+    refs = {one["bom-ref"] for one in held["components"]}
+    assert {one["ref"] for one in held["dependencies"]} == {"bseries-relay", *refs}
+    assert {ref for one in held["dependencies"] for ref in one["dependsOn"]} == refs
 
 
 def test_the_wheel_works_by_itself(wheel: Path, tmp_path: Path) -> None:

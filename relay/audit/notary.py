@@ -81,6 +81,7 @@ class Notary:
             key = await self._off_loop(lambda: read_key(self._key_folder))
             if key is not None:
                 key = await self._ready()
+            self._key = None  # should this fail half way, the next signature finds the next key and ends it
             following = SigningKey.make(self._name if key is None else key.public.name)
             await self._off_loop(lambda: write_key(self._key_folder, following, NEXT_FILE))
             await self._change(key, following, author)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.auditlog import rewrite, whole, written
+from support.auditlog import entry, opened, rewrite, whole, written
 
 from relay.audit import checkpoints
 from relay.audit.keys import KNOWN_FILE, SigningKey, known_keys
+from relay.audit.notary import Notary
 from relay.audit.segments import FOLDER, is_compressed
 from relay.audit.verify import Report, verify_folder
 from relay.core.chain import Head, next_line
@@ -242,3 +244,36 @@ def test_what_only_looks_like_a_key_line_is_none(state: Path, line: bytes) -> No
     bad = verify_folder(state / FOLDER).bad
     assert bad is not None
     assert bad.seq == 1
+
+
+async def test_a_log_that_is_written_to_verifies_at_any_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While lines, segments, checkpoints and keys come and files are compressed, no look at it finds anything wrong."""
+    monkeypatch.setattr("relay.audit.log.LARGEST_SEGMENT", 3000)
+    monkeypatch.setattr("relay.audit.compress.REMEMBERED", 1)
+    monkeypatch.setattr(checkpoints, "KEPT", 5)
+    log = await opened(tmp_path)
+    notary = Notary(log, tmp_path / "keys", "relay01")
+    await log.append([entry("first")])
+    await notary.sign()
+    (first,) = known_keys(tmp_path / FOLDER)
+    found: list[Report] = []
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.is_set():
+            found.append(verify_folder(tmp_path / FOLDER, [first]))
+
+    looking = asyncio.create_task(asyncio.to_thread(look))
+    for number in range(60):
+        await log.append([entry(f"{number}-{one}") for one in range(number % 5 + 1)])
+        if number % 3 == 0:
+            await notary.sign()
+        if number % 20 == 10:
+            await notary.rotate("admin")
+        await notary.tidy()
+    ended.set()
+    await looking
+    await log.close()
+    assert len(found) > 3
+    assert [report for report in found if not report.sound] == []
+    assert verify_folder(tmp_path / FOLDER, [first]).sound

@@ -284,6 +284,21 @@ async def test_a_refused_refresh_token_falls_back_to_the_password(answer: str) -
     assert endpoint.grants[-1] == "password"
 
 
+async def test_a_refused_refresh_token_is_not_tried_again() -> None:
+    """Also when the password is refused as well: the next request is for the password alone."""
+    clock, endpoint = Clock(), Endpoint(refresh_token="r1")
+    auth = by_password(endpoint, clock)
+    await auth.header()
+    clock.time += 1900
+    endpoint.trouble = REFUSAL
+    with pytest.raises(ServiceNowError):
+        await auth.header()
+    endpoint.trouble = None
+    clock.time += 10
+    await auth.header()
+    assert endpoint.grants == ["password", "refresh_token", "password", "password"]
+
+
 async def test_a_refresh_that_fails_otherwise_keeps_the_password_here() -> None:
     """A slow or broken instance is no reason to send the password: the refresh token may still be good."""
     clock, endpoint = Clock(), Endpoint(refresh_token="r1")

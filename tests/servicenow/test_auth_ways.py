@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -253,6 +254,20 @@ async def test_a_secret_is_rotated(box: Sandbox, way: str) -> None:
         access.revoke()
         await poll(instance)
         await instance.queue.processing(1, [])
+
+
+async def test_a_new_password_ends_the_pause_after_a_refusal(box: Sandbox) -> None:
+    """After a refusal nobody asks for a while; a password that was changed since is tried at once."""
+    access, file = box.servicenow.access, box.directory / "credentials" / "servicenow_password"
+    access.add(dataclasses.replace(access.users[USER], password="another password"))
+    async with connected(box, "basic") as instance:
+        assert (await failure(instance)).number == 2005
+        assert "waiting" in (await failure(instance)).text
+        assert list(instance.renew()) == []
+        assert "waiting" in (await failure(instance)).text
+        write_private(file, "another password")
+        assert list(instance.renew()) == []
+        await poll(instance)
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -1,6 +1,7 @@
 """Every parser of foreign bytes, one row each: in comes anything, out comes a value or a RelayError, nothing else.
 
-A new parser is a new row in `PARSERS`. `scripts/fuzz SECONDS` goes on for longer than a test run may.
+A new parser is a new row in `PARSERS`, or in `LOCAL` for files of this machine. `scripts/fuzz
+SECONDS` goes on for longer than a test run may.
 """
 
 from __future__ import annotations
@@ -8,30 +9,18 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
-import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
-from support.configuration import SMALLEST, write_files
 from support.mutations import EXAMPLES, json_texts, json_values, mutated, one_of_each, pick, rows_of, texts
 from support.policies import ALL, LSID, TYPED_CALLS, URL, assert_sound
 
 from relay.appliance.token import error_name, read_token
 from relay.appliance.values import JsonShaper
-from relay.audit.memory import Memory
-from relay.audit.segment import open_segment
-from relay.audit.segments import FIRST
-from relay.audit.verify import verify_folder
-from relay.config.load import load
-from relay.config.values import SecretRef
 from relay.core import limits
-from relay.core.chain import Head, entry_of, head_of, key_in, next_line, verify
 from relay.core.errors import RelayError, ServiceNowError
 from relay.core.exchange import NewInput
 from relay.core.instant import epoch
@@ -42,9 +31,7 @@ from relay.core.servertime import ServerClock
 from relay.core.signature import Signed, check, parse
 from relay.host.bodies import Body, BodyLimit
 from relay.host.faults import FOREIGN, translate
-from relay.host.names import resolvers
 from relay.host.network import Progress
-from relay.host.secrets import SecretReader
 from relay.host.tls import parse_pin
 from relay.servicenow import attachments, batch, calls, rows
 from relay.servicenow.answers import fault_error, value_of
@@ -52,19 +39,13 @@ from relay.servicenow.auth_oauth import token_of
 from relay.servicenow.json_reader import JsonError, parse_strict
 from relay.servicenow.payload import PayloadCodec, echo_of
 
+from .local import LOCAL
+from .parser import Parser
+
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 
 SYS_ID = "0123456789abcdef" * 2
 AGENT = "mid.server.relay01"
-
-
-@dataclass(frozen=True)
-class Parser:
-    """One parser: what it is given, and how it is called. What it returns is checked by `read` itself."""
-
-    name: str
-    inputs: st.SearchStrategy[Any]
-    read: Callable[[Any], object]
 
 
 # -- queue records ---------------------------------------------------------------------------------------------------
@@ -264,57 +245,6 @@ def unpack(found: dict[str, Any]) -> None:
         raise fault_error(translate(error, Progress(), limit), None) from None
 
 
-# -- this machine's files --------------------------------------------------------------------------------------------
-
-
-def read_configuration(content: bytes) -> None:
-    """Loads a main file."""
-    with tempfile.TemporaryDirectory() as name:
-        load(write_files(Path(name), content), {})
-
-
-def read_secret(content: bytes) -> None:
-    """Reads a secret's file."""
-    with tempfile.TemporaryDirectory() as name:
-        file = Path(name) / "secret"
-        file.write_bytes(content)
-        file.chmod(0o600)
-        assert SecretReader({}).read(SecretRef("file", str(file))).reveal()
-
-
-def read_resolvers(content: bytes) -> None:
-    """Reads the list of name servers."""
-    with tempfile.TemporaryDirectory() as name:
-        file = Path(name) / "resolv.conf"
-        file.write_bytes(content)
-        assert 1 <= len(resolvers(file)) <= 3
-
-
-def _log() -> bytes:
-    head, lines = Head(), []
-    for number in range(4):
-        entry = entry_of({"event": "sent", "job": f"j{number}", "attempt": 1, "by": "svc"})
-        line, head = next_line(head, entry, "2026-11-22T06:00:00Z")
-        lines.append(line)
-    return b"\n".join(lines) + b"\n"
-
-
-def read_log(content: bytes) -> None:
-    """Verifies an audit log and goes on with it."""
-    for line in content.split(b"\n"):
-        head_of(line)
-        key_in(line)
-    verify(content.split(b"\n"))
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name) / "audit"
-        folder.mkdir(mode=0o700)
-        (folder / FIRST).write_bytes(content)
-        (folder / FIRST).chmod(0o600)
-        verify_folder(folder)
-        segment, _ = open_segment(folder, Memory(), "2026-11-22T06:00:00Z")
-        segment.close()
-
-
 SIGNATURE = "v1.2026-11.1795330000.5f08b46b6cea4fbe8b1d53713123e29e.La0BiD-IwzDOMo0uece9Gk6omNA0kuXQ5qgcZRxwE8U"
 
 
@@ -328,6 +258,7 @@ def judge_signature(found: Any) -> None:
 
 
 PARSERS = (
+    *LOCAL,
     Parser("queue record", COLUMNS, read_payload),
     Parser(
         "signature",
@@ -412,11 +343,7 @@ PARSERS = (
         ),
         unpack,
     ),
-    Parser("configuration", mutated(SMALLEST.encode()), read_configuration),
-    Parser("secret", mutated(b"hunter2\n", b"\xef\xbb\xbfx"), read_secret),
-    Parser("name servers", mutated(b"search x\nnameserver 127.0.0.53\nnameserver fe80::1%eth0\n"), read_resolvers),
     Parser("pin", texts("sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="), parse_pin),
-    Parser("audit log", mutated(_log()), read_log),
     Parser(
         "record's columns",
         rows_of("sys_id", "agent", "queue", "state", "response_to", "size_bytes", seeds=(SYS_ID, AGENT, "ready", "7")),

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 LONGEST = 300_000
 """Bytes of one input: beyond every small bound, and quick."""
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "120"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "250"))
 """Inputs for each parser; `scripts/fuzz` sets it."""
 
 TOKENS: tuple[bytes, ...] = (

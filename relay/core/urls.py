@@ -36,6 +36,7 @@ _AUTHORITY = re.compile(
 )
 _VISIBLE = re.compile(r"[!-~]*", re.ASCII)
 _SEGMENT = re.compile(r"(?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{2})+", re.ASCII)
+_LOGIN = re.compile(r"(\A|//)[^/?#]*@")
 _PART = re.compile(r"(?:[A-Za-z0-9._~!$'()*,:@/?+-]|%[0-9A-Fa-f]{2})*", re.ASCII)
 
 
@@ -63,7 +64,7 @@ def split(url: str) -> Url:
         raise Refusal(4003, f"the URL holds a fragment: '{shown(url)}'")
     scheme, colon, rest = url.partition("://")
     if not colon or scheme.lower() != "https":
-        raise Refusal(4003, f"the URL is not an absolute https URL: '{shown(url)}'")
+        raise Refusal(4003, f"the URL is not an absolute https URL: '{shown(_without_login(url))}'")
     before, _question, query = rest.partition("?")
     authority, slash, path = before.partition("/")
     return Url(read_authority(authority), read_segments(slash + path), query)
@@ -78,8 +79,13 @@ def read_authority(text: str, default_port: int = HTTPS_PORT) -> Origin:
     """
     found = _AUTHORITY.fullmatch(text)
     if found is None or ".." in text or int(found["port"] or default_port) > 65535:  # noqa: PLR2004  # ports end there
-        raise Refusal(4003, f"not a plain host name with an optional port: '{shown(text)}'")
+        raise Refusal(4003, f"not a plain host name with an optional port: '{shown(_without_login(text))}'")
     return found["host"].lower(), int(found["port"] or default_port)
+
+
+def _without_login(text: str) -> str:
+    """A URL or authority as a refusal repeats it: what stands before `@` may be a password."""
+    return _LOGIN.sub(r"\1...@", text)
 
 
 def read_segments(path: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import Final
 
 from relay.core.errors import ServiceNowError
 from relay.core.exchange import Done, Inserted, NewInput, Taken
-from relay.servicenow import attachments, rows
+from relay.servicenow import attachments, leave_out, rows
 from relay.servicenow.batch import Part
 from relay.servicenow.batcher import Batcher
 from relay.servicenow.calls import Call, Row, get_row, get_rows, insert_row, row_of, rows_of, update_row
@@ -137,7 +137,7 @@ class Push:
             "state": "ready",
             "topic": answer.topic,
             "name": answer.name,
-            "source": answer.source,
+            "source": leave_out.url_to_show(answer.source),
             "response_to": answer.output_sys_id,
             "agent_correlator": answer.agent_correlator,
             "payload": answer.payload,

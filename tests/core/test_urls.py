@@ -183,3 +183,14 @@ def test_bounds() -> None:
         read_pairs("a=" + "b" * MAX_TEXT)
     with pytest.raises(Refusal, match="pairs"):
         read_pairs("&".join(f"a{index}=b" for index in range(MAX_PAIRS + 1)))
+
+
+@pytest.mark.parametrize(
+    "url", ["https://u:hunter2@h/a", "http://u:hunter2@h/a", "u:hunter2@h", "https://a@u:hunter2@h/"]
+)
+def test_a_refusal_does_not_repeat_a_password(url: str) -> None:
+    """A URL with user and password is refused, and the refusal goes back without them."""
+    with pytest.raises(Refusal) as caught:
+        split(url)
+    assert "hunter2" not in caught.value.detail
+    assert "...@h" in caught.value.detail

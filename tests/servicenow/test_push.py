@@ -54,6 +54,14 @@ async def test_insert(queue: Any, fake: FakeInstance) -> None:
     assert [request.path for request in fake.requests] == [TABLE]  # type: ignore[attr-defined]
 
 
+async def test_credentials_in_a_url_are_not_repeated(queue: Any, fake: FakeInstance) -> None:
+    """The column `source` of an answer has neither user nor password of the output's URL."""
+    output = fake.output()
+    source = "https://user:hunter2@a.example/api/command?action=x&password=hunter2"
+    await queue.insert([new(output, source=source)])
+    assert fake.tables["ecc_queue"][output[::-1]]["source"] == "https://a.example/api/command?action=x"
+
+
 async def test_insert_many(queue: Any, fake: FakeInstance) -> None:
     """Several answers go in one batch."""
     outputs = [fake.output() for _ in range(20)]

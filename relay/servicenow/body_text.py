@@ -55,5 +55,6 @@ def decode(body: bytes, content_type: str) -> str | None:
 def _parse(content_type: str) -> tuple[str, str]:
     """Type and charset of a header's value, both in lower case, "" where there is none."""
     message = Message()
-    message["content-type"] = re.sub(r"[\x00-\x1f\x7f]", " ", content_type)
+    # A header is ASCII; the library fails on some of what is not.
+    message["content-type"] = re.sub(r"[^ -~]", " ", content_type)
     return message.get_content_type() if "/" in content_type else "", (message.get_content_charset() or "")

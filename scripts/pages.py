@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import leaves
 import sbom
 from log_events import EVENTS, FIELDS
 
@@ -276,6 +277,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "log fields": log_fields,
     "metrics": metrics,
     "dependencies": sbom.table,
+    "to servicenow": leaves.servicenow,
+    "in an answer": leaves.answers,
+    "to the appliance": leaves.appliance,
 }
 _BLOCK = re.compile(r"(<!-- made by scripts/docs: ([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

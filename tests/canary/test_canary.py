@@ -175,7 +175,7 @@ async def test_work_and_answers_tell_no_secret(tmp_path: Path) -> None:
         assert len(at_rest) > 40
         assert one.marks.search(at_rest) == {}
         leaks = {name.partition(" (")[0] for found in one.marks.search(one.at_servicenow()).values() for name in found}
-        configured = {"password", "appliance secret", "storage key", "client secret"}
+        configured = {"password", "appliance secret", "storage key", "servicenow_client", "signature_key"}
         assert leaks & (NOT_ECHOED | configured | {name for name in leaks if name.startswith("token")}) == set()
         plant(one)
 

@@ -145,7 +145,8 @@ async def watched(tmp_path: Path, drop_in: str = QUICK, **extra: str) -> AsyncIt
         for name, text in (("servicenow_password", password), ("appliance_secret", secret)):
             write_private(one.credential(name), text)
         marks.add("storage key", one.credential("storage_key").read_text())
-        marks.add("client secret", one.credential("servicenow_client").read_text())
+        for name in ("servicenow_client", "signature_key"):
+            marks.add(name, one.credential(name).read_text())
         yield one
 
 

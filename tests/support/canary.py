@@ -56,9 +56,8 @@ class Marks:
 
 def _core(text: str) -> str:
     """The longest part that text encodings leave alone."""
-    return max(
-        "".join(char if char.isascii() and char.isalnum() else " " for char in text).split(), key=len, default=""
-    )
+    kept = (char if char.isascii() and (char.isalnum() or char in "-_.") else " " for char in text)
+    return max("".join(kept).split(), key=len, default="")
 
 
 def _forms(core: str) -> Iterator[tuple[str, bytes]]:

@@ -143,3 +143,22 @@ def test_the_stream_is_httpcores() -> None:
     assert issubclass(Stream, httpcore.AsyncNetworkStream)
     assert issubclass(Egress, httpcore.AsyncNetworkBackend)
     assert issubclass(Wire, asyncio.Protocol)
+
+
+async def test_a_peer_that_goes_as_the_handshake_ends_is_a_broken_connection(
+    authority: Authority, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where asyncio has no transport to give after a handshake, it is a failed connection and nothing was sent."""
+
+    async def nothing(*_: object, **__: object) -> None:
+        return None
+
+    async with HttpsServer(lambda _: Response(), certificate) as server:
+        context = client_context(TlsOptions(ca_file=authority.ca_file))
+        egress = Egress("test", ("localhost", server.port), context, 5.0, proxied=False)
+        plain = await egress.connect_tcp("localhost", server.port)
+        monkeypatch.setattr(asyncio.get_running_loop(), "start_tls", nothing)
+        with pytest.raises(httpcore.ConnectError, match="ended in the TLS handshake"):
+            await plain.start_tls(context, "localhost")
+        assert egress.progress.stage == "tls"
+        assert isinstance(egress.progress.cause, OSError)

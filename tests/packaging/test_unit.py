@@ -73,6 +73,12 @@ def test_the_key_lives_apart_from_the_state() -> None:
     assert values("RuntimeDirectoryMode") == values("ConfigurationDirectoryMode") == ["0750"]
 
 
+def test_a_crash_leaves_no_core_file() -> None:
+    """The unit forbids core files, whatever the daemon itself may set under the system call filter."""
+    assert values("LimitCORE") == ["0"]
+    assert values("UMask") == ["0077"]
+
+
 def test_the_user_and_the_configuration_folder_are_declared(tmp_path: Path) -> None:
     """The files for sysusers and tmpfiles are accepted, and make the user and a configuration folder that root owns."""
     if shutil.which("systemd-sysusers") is None or shutil.which("systemd-tmpfiles") is None:

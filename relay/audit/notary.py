@@ -13,6 +13,7 @@ import structlog
 from relay.audit import checkpoints
 from relay.audit.compress import compress, has_room, ripe
 from relay.audit.keys import (
+    KEY_FILE,
     KNOWN_FILE,
     NEXT_FILE,
     SigningKey,
@@ -115,6 +116,8 @@ class Notary:
                 raise StorageError(5012, f"{self._key_folder} holds none any more, though checkpoints were signed")
             key = SigningKey.make(self._name)
             await self._off_loop(lambda: write_key(self._key_folder, key))
+        if key.public in known[:-1]:
+            raise StorageError(5012, f"{self._key_folder / KEY_FILE} is a former key, which may sign no more")
         if key.public not in known:
             await self._introduce(key, None, "")
         self._key = key

@@ -153,10 +153,13 @@ def _told(seq: int, text: bytes) -> list[Told]:
         return []
     if not isinstance(entry, dict) or entry.get("event") != "key":
         return []
-    told: list[Told] = []
-    for name in ("key", "former"):
-        try:
-            told.append(Told(seq, PublicKey.parse(str(entry.get(name)))))
-        except ValueError:
-            continue
-    return told
+    key, former = _key(entry.get("key")), _key(entry.get("former"))
+    told = [] if key is None else [Told(seq, key, former)]
+    return told if former is None else [*told, Told(seq, former)]
+
+
+def _key(vkey: object) -> PublicKey | None:
+    try:
+        return PublicKey.parse(str(vkey))
+    except ValueError:
+        return None

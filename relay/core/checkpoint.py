@@ -66,7 +66,8 @@ class PublicKey:
         name, _, rest = vkey.strip().partition("+")
         key_id, _, key = rest.partition("+")
         made = cls(name, _bytes(key, len(_ED25519) + KEY_BYTES)[len(_ED25519) :])
-        if not _NAME.fullmatch(name) or made.id.hex() != key_id or made.vkey != vkey.strip():
+        fit = _NAME.fullmatch(name) and name.isprintable()
+        if not fit or made.id.hex() != key_id or made.vkey != vkey.strip():
             msg = "no Ed25519 key in the form name+id+key"
             raise ValueError(msg)
         return made

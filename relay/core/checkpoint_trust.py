@@ -3,6 +3,9 @@
 Trust begins with the keys that the reader brings. A log tells of its keys itself, in lines of its own (event `key`): a
 trusted checkpoint that covers such a line vouches for the keys in it, because the relay that could sign put them there.
 So whoever noted one public key follows every rotation, forward and back.
+
+A key that gave way to another signs no more: beyond the line that says so its signature counts only beside that of its
+successor. So who steals a key is out as soon as it was replaced, for whoever trusts the new one.
 """
 
 from __future__ import annotations
@@ -16,10 +19,11 @@ from relay.core.checkpoint import Check, Note, PublicKey, signers
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A key that the log's line `seq` tells of."""
+    """A key that the log's line `seq` tells of; with `former`, it took over from that one."""
 
     seq: int
     key: PublicKey
+    former: PublicKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +60,10 @@ def judge(seen: Seen, notes: Mapping[str, Note], trusted: Collection[PublicKey],
     signed, problems = list[Note](), list[tuple[str, str]]()
     for name, note in notes.items():
         try:
-            if signers(note, keys, check):
+            if _signed(seen, note, keys, check):
                 signed.append(note)
+            elif signers(note, keys, check):
+                problems.append((name, "only a key signed it that had given way to another"))
             else:
                 problems.append((name, "no known key signed it"))
         except ValueError as error:
@@ -70,18 +76,49 @@ def judge(seen: Seen, notes: Mapping[str, Note], trusted: Collection[PublicKey],
 def _vouched(seen: Seen, notes: Collection[Note], trusted: frozenset[PublicKey], check: Check) -> frozenset[PublicKey]:
     """The trusted keys, and those that a line tells of which a checkpoint of such a key covers."""
     while True:
-        covered = max((note.size for note in notes if _fits(seen, note) and _signed(note, trusted, check)), default=0)
+        proven = (note.size for note in notes if _fits(seen, note) and _proves(seen, note, trusted, check))
+        covered = max(proven, default=0)
         more = trusted | {told.key for told in seen.told if told.seq <= covered}
         if more == trusted:
             return trusted
         trusted = more
 
 
-def _signed(note: Note, keys: frozenset[PublicKey], check: Check) -> bool:
+def _proves(seen: Seen, note: Note, keys: frozenset[PublicKey], check: Check) -> bool:
     try:
-        return bool(signers(note, keys, check))
+        return _signed(seen, note, keys, check)
     except ValueError:
         return False
+
+
+def _signed(seen: Seen, note: Note, keys: frozenset[PublicKey], check: Check) -> bool:
+    """Whether one of these keys signed a note, and might.
+
+    Why of a note that does not fit any of them may: it accuses the lines, and they cannot speak against it.
+
+    Raises:
+        ValueError: a signature is false.
+
+    """
+    if not _fits(seen, note):
+        return bool(signers(note, keys, check))
+    next_of: dict[PublicKey, PublicKey] = {}
+    for told in seen.told:
+        if told.former is not None and told.seq <= note.size:
+            next_of.setdefault(told.former, told.key)
+    by = set(signers(note, keys | frozenset(next_of.values()), check))
+    return any(_may_sign(key, by, next_of) for key in by & keys)
+
+
+def _may_sign(key: PublicKey, by: Collection[PublicKey], next_of: Mapping[PublicKey, PublicKey]) -> bool:
+    """Whether a key had not given way yet, or all that followed it signed as well."""
+    passed = {key}
+    while key in next_of:
+        key = next_of[key]
+        if key not in by or key in passed:
+            return False
+        passed.add(key)
+    return True
 
 
 def _fits(seen: Seen, note: Note) -> bool:

@@ -111,6 +111,26 @@ async def test_a_rotation_is_signed_by_both_keys(state: Path, keys: Path) -> Non
     assert verify_folder(state / FOLDER, [old]).sound
 
 
+async def test_a_former_key_signs_no_more(state: Path, keys: Path) -> None:
+    """A key that was put back after it had given way is refused; the current one, put back, signs again."""
+    log, notary = await begun(state, keys)
+    await notary.sign()
+    former = (keys / KEY_FILE).read_bytes()
+    await notary.rotate("admin")
+    current = (keys / KEY_FILE).read_bytes()
+    (keys / KEY_FILE).write_bytes(former)
+    notary = Notary(log, keys, "relay01")
+    for ask in (notary.sign(), notary.rotate("admin")):
+        with pytest.raises(StorageError, match="former key") as error:
+            await ask
+        assert error.value.number == 5012
+    (keys / KEY_FILE).write_bytes(current)
+    await log.append([entry("later")])
+    await notary.sign()
+    await log.close()
+    assert verify_folder(state / FOLDER).sound
+
+
 @pytest.mark.parametrize("missing", ["key", "log"])
 async def test_a_key_and_a_log_that_lost_one_another(state: Path, keys: Path, missing: str) -> None:
     """Without its key a signed log is not signed by a silent new one; a new log tells of the key that is there."""

@@ -46,6 +46,15 @@ def test_a_sound_log_passes(made: tuple[Path, list[str]], tmp_path: Path) -> Non
         assert done.stdout.startswith("OK: 22 lines")
 
 
+def test_a_segment_in_both_forms_is_read_once(made: tuple[Path, list[str]], tmp_path: Path) -> None:
+    """What a crash between the two forms of a segment left is no tampering."""
+    state = tmp_path / "state"
+    shutil.copytree(made[0], state)
+    path, lines = whole(state)[0]
+    path.with_suffix("").write_bytes(b"".join(lines))
+    assert recipe(tmp_path, state, made[1][-1], known_keys(state / FOLDER)[-1]).returncode == 0
+
+
 @pytest.mark.parametrize("change", ["edit", "cut", "signature", "size"])
 def test_a_changed_log_or_note_does_not(made: tuple[Path, list[str]], tmp_path: Path, change: str) -> None:
     """An edit, a cut-off end, a false signature and a changed checkpoint are told."""

@@ -73,7 +73,8 @@ def test_a_published_key_is_read() -> None:
 @pytest.mark.parametrize(
     "wrong",
     ["", "a", "a+b", VKEY + "x", VKEY.replace("c7", "c8"), VKEY.replace("ARp", "AhS"), VKEY[:-1], "+c74f20a3+ARpc",
-     VKEY.replace("Peter", "Peter "), VKEY.replace("c74f20a3", "C74F20A3"), "\ud800+00+AA=="],
+     VKEY.replace("Peter", "Peter "), VKEY.replace("c74f20a3", "C74F20A3"), "\ud800+00+AA==",
+     PublicKey("\x9b31m", b"k" * 32).vkey],
 )  # fmt: skip
 def test_what_is_no_key_is_refused(wrong: str) -> None:
     """A key that does not agree with its own id, or is of another kind, is not taken."""
@@ -257,6 +258,22 @@ def test_one_key_leads_to_the_others(known: Signer) -> None:
     assert (found.bad, found.problems) == (None, ())
     assert found.keys == {OLD.public, NEW.public}
     assert len(found.verified) == 3
+
+
+def test_a_key_that_gave_way_signs_no_more() -> None:
+    """Beyond the line that tells of its successor a former key counts only beside it, whoever else is told of later."""
+    told = [Told(1, OLD.public), Told(6, NEW.public, OLD.public), Told(6, OLD.public)]
+    notes = (at(5, OLD), at(7, OLD, NEW), at(9, NEW))
+    for known in (OLD, NEW):
+        assert judged(seen(12, told=told), *notes, keys=[known]).problems == ()
+    thief = [Told(10, STRANGER.public, NEW.public), Told(11, STRANGER.public, OLD.public)]
+    for by in ((OLD,), (OLD, STRANGER)):
+        found = judged(seen(12, told=[*told, *thief]), *notes, at(12, *by), keys=[NEW])
+        assert found.problems == (("3", "only a key signed it that had given way to another"),)
+        assert [note.size for note in found.verified] == [5, 7, 9]
+        assert found.keys == {OLD.public, NEW.public}
+    turning = [Told(6, NEW.public, OLD.public), Told(7, OLD.public, NEW.public)]
+    assert judged(seen(12, told=turning), at(9, OLD, NEW)).verified == ()
 
 
 def test_a_key_that_only_the_log_tells_of_is_not_trusted() -> None:

@@ -1,7 +1,8 @@
 """How far the Merkle tree over the log has grown: kept in a file, so that a start need not read the whole log.
 
-The file is a help and no evidence. It is used only if the chain goes on from it: the line after its place links to the
-line before. Without it, or when it does not fit, the tree is made anew from the lines.
+The file is a help and no evidence. It is used only up to what a signed checkpoint covers, since the roots are compared
+there, and if the chain goes on from it: the line after its place links to the line before. Without it, or when it does
+not fit, the tree is made anew from the lines.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def regrow(folder: Path, head: Head, witness: Note | None) -> Tree:
     """
     if witness is not None and witness.size > head.seq:
         raise StorageError(5011, f"line {head.seq + 1} is missing: a signed checkpoint covers {witness.size} lines")
-    saved = load(folder)
+    saved = load(folder) if witness is not None else None
     tree = _from(folder, saved, head, witness) if saved is not None else None
     if tree is None:
         tree = _from(folder, Place(), head, witness)
@@ -96,7 +97,9 @@ def _from(folder: Path, start: Place, head: Head, witness: Note | None) -> Tree 
         return None
     leaves = map(leaf_hash, itertools.chain([] if first is None else [first], texts))
     tree = start.tree
-    if witness is not None and witness.size >= tree.size:
+    if witness is not None:
+        if witness.size < tree.size:
+            return None  # nothing proves it
         tree = tree.with_leaves(itertools.islice(leaves, witness.size - tree.size))
         if (tree.size, tree.root) != (witness.size, witness.root):
             return None

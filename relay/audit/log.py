@@ -65,7 +65,6 @@ class AuditLog:
         """Write what was asked, then close the file. May be called twice."""
         await self._thread.close()
         self._segment.close()
-        await asyncio.to_thread(self.keep, self._place)
 
     @property
     def failure(self) -> StorageError | None:
@@ -100,7 +99,10 @@ class AuditLog:
         await self._thread.ask(fit)
 
     def keep(self, place: Place) -> None:
-        """Write down how far the tree has grown. Without that the next start takes longer and finds the same."""
+        """Write down how far the tree had grown at a checkpoint.
+
+        Without that the next start takes longer and finds the same.
+        """
         with self._keeping:
             if place.head.seq <= self._kept.head.seq:
                 return
@@ -139,7 +141,6 @@ class AuditLog:
     def _write(self, data: bytes, head: Head, keys: Iterable[Key], leaves: Iterable[bytes]) -> None:
         if self._segment.end >= LARGEST_SEGMENT:
             self._segment = self._segment.next()
-            self.keep(self._place)
         self._segment.append(data)
         tree = self._place.tree.with_leaves(leaves)
         self._place = Place(head, tree, self._segment.number, self._segment.end)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gzip
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,12 @@ from support.auditlog import entry, failing, opened, whole, written
 
 from relay.audit import compress as compress_module
 from relay.audit.compress import compress, ripe
-from relay.audit.growth import FILE, load
+from relay.audit.growth import FILE, Place, load, save
 from relay.audit.log import AuditLog
 from relay.audit.notary import Notary
 from relay.audit.segments import FIRST, FOLDER, compressed, lines, segments
 from relay.audit.verify import verify_folder
+from relay.core.chain import Head, next_line
 from relay.core.errors import StorageError
 from relay.core.merkle import Tree, leaf_hash
 
@@ -34,6 +36,11 @@ async def filled(state: Path, count: int = 10) -> AuditLog:
     for number in range(count):
         await log.append([entry(f"{number}", by="x" * 30)])
     return log
+
+
+async def signed(log: AuditLog, state: Path) -> None:
+    """Sign what is in the log: one line more, the first time, and the tree is remembered."""
+    await Notary(log, state.with_name(f"{state.name}-key"), "relay01").sign()
 
 
 def tree_over(state: Path) -> Tree:
@@ -67,14 +74,16 @@ async def test_the_tree_is_found_again(tmp_path: Path, spoil: str) -> None:
     """Whatever is in the file that remembers the tree, the tree is the one over the lines."""
     log = await filled(tmp_path, 4)
     folder = tmp_path / FOLDER
+    await signed(log, tmp_path)
     await log.close()
     older = (folder / FILE).read_text()
     log = await opened(tmp_path)
     await log.append([entry(f"more {number}") for number in range(8)])
     expected = log.place.tree
+    await signed(log, tmp_path)
     await log.close()
     kept = json.loads((folder / FILE).read_text())
-    assert kept["seq"] == 12
+    assert kept["seq"] == 13
     match spoil:
         case "missing":
             (folder / FILE).unlink()
@@ -100,21 +109,49 @@ async def test_the_tree_is_found_again(tmp_path: Path, spoil: str) -> None:
 
 
 async def test_a_start_reads_what_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the tree remembered a start hashes only the lines since, not the whole log."""
+    """With the tree remembered a start hashes only the lines since the checkpoint, not the whole log."""
     log = await filled(tmp_path)
-    place = log.place
-    await log.append([entry("new")])
-    await log.close()
+    await signed(log, tmp_path)
     hashed: list[bytes] = []
     monkeypatch.setattr("relay.audit.growth.leaf_hash", lambda text: (hashed.append(text), leaf_hash(text))[1])
-    await (await opened(tmp_path)).close()
-    assert hashed == []
-    log = await opened(tmp_path)
-    log._kept = place
-    monkeypatch.setattr("relay.audit.growth.load", lambda _: place)
+    for added in range(2):
+        await log.append([entry(f"new {number}") for number in range(added)])
+        await log.close()
+        log = await opened(tmp_path)
+        assert len(hashed) == added
     await log.close()
-    await (await opened(tmp_path)).close()
-    assert len(hashed) == 1
+
+
+@pytest.mark.parametrize("beyond", ["checkpoint", "none"])
+async def test_what_no_checkpoint_proves_is_not_believed(tmp_path: Path, beyond: str) -> None:
+    """A remembered tree beyond the newest checkpoint hides no change of the lines that the checkpoint covers."""
+    log = await filled(tmp_path)
+    await signed(log, tmp_path)
+    await log.append([entry("new")])
+    await log.close()
+    head, made = Head(), list[bytes]()
+    for raw in (raw for _, some in whole(tmp_path) for raw in some):
+        told = json.loads(raw)
+        time = told.pop("time")
+        for name in ("seq", "prev", "check"):
+            del told[name]
+        line, head = next_line(head, {**told, "by": "somebody else"}, time)
+        made.append(line)
+    (tmp_path / FOLDER / FIRST).write_bytes(b"".join(line + b"\n" for line in made))
+    false = Tree().with_leaves([b"\0" * 32] * len(made))
+    tree = Tree().with_leaves(map(leaf_hash, made))
+    size = sum(len(line) + 1 for line in made)
+    if beyond == "checkpoint":
+        save(tmp_path / FOLDER, Place(head, tree, 1, size))
+        with pytest.raises(StorageError) as error:
+            await opened(tmp_path)
+        assert error.value.number == 5011
+        return
+    shutil.rmtree(tmp_path / FOLDER / "checkpoints")
+    save(tmp_path / FOLDER, Place(head, false, 1, size))
+    log = await opened(tmp_path)
+    assert log.place.tree == tree
+    await log.close()
 
 
 async def test_a_tree_with_false_peaks_is_made_anew(tmp_path: Path) -> None:
@@ -123,13 +160,6 @@ async def test_a_tree_with_false_peaks_is_made_anew(tmp_path: Path) -> None:
     await written(state)
     path = state / FOLDER / FILE
     kept = json.loads(path.read_text())
-    path.write_text(json.dumps({**kept, "peaks": ["00" * 32 for _ in kept["peaks"]]}))
-    (state / FOLDER / "checkpoints").rename(state / "aside")
-    log = await opened(state)
-    believed = log.place.tree  # without a checkpoint nobody can tell
-    await log.close()
-    assert believed != tree_over(state)
-    (state / "aside").rename(state / FOLDER / "checkpoints")
     path.write_text(json.dumps({**kept, "peaks": ["00" * 32 for _ in kept["peaks"]]}))
     log = await opened(state)
     assert log.place.tree == tree_over(state)
@@ -318,7 +348,8 @@ async def test_a_tree_that_cannot_be_remembered_is_no_harm(tmp_path: Path, monke
     log = await filled(tmp_path)
     with monkeypatch.context() as patch, capture_logs() as told:
         assert failing(patch, "fsync", errno.ENOSPC) == []
-        await log.close()
+        log.keep(log.place)
+    await log.close()
     assert [line["event"] for line in told] == ["audit.tree_not_kept"]
     assert load(tmp_path / FOLDER) is None
     log = await opened(tmp_path)

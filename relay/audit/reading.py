@@ -37,7 +37,7 @@ class Wanted:
             self.since <= time
             and (not self.until or time < self.until)
             and str(entry.get("job", "")).startswith(self.job)
-            and (not self.events or entry.get("event") in self.events)
+            and (not self.events or str(entry.get("event", "")) in self.events)
         )
 
 

@@ -26,6 +26,10 @@ _KEYS = (
     "The keys are those that lie beside the log: who could rewrite all of it could replace them too. "
     "--key with a key that was noted elsewhere tells."
 )
+_UNSIGNED = (
+    "There is no signed checkpoint: whoever could write the folder could have made all of these lines. "
+    "--key and --checkpoint with what was kept elsewhere tell."
+)
 _LARGEST = 1024 * 1024
 
 
@@ -224,7 +228,7 @@ def _tell(report: Report, *, unsigned: bool, own_keys: bool, external: bool) -> 
     data(f"OK: {len(verified)} signed checkpoints{newest}")
     if report.torn:
         say(f"The last {report.torn} bytes were torn by a crash; the relay sets them aside when it starts.")
-    if verified and own_keys:
-        say(_KEYS)
+    if own_keys:
+        say(_KEYS if verified else _UNSIGNED)
     if not external:
         say(_TRUNCATION)

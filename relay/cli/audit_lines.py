@@ -29,7 +29,8 @@ COLUMNS: Final = (
 _LINKS: Final = frozenset({"prev", "check"})
 _SHOWN: Final = ("seq", "time", "event", "job", "operation", "by")
 _QUIET: Final = _LINKS | {*_SHOWN, "attempt", "seen", "request_digest", "answer_digest", "safe"}
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""The last four are the wide forms of the first, which some spreadsheets take for them."""
 
 
 def _moment(_: click.Context, __: click.Parameter, value: str) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -50,6 +51,7 @@ _BY_FAMILY: Final[Mapping[int, int]] = {
     9: INTERNAL,
 }
 
+_BEYOND_ASCII: Final = re.compile(r"[^\x00-\x7e]")
 _UNWRITABLE: Final = frozenset({errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 """What a write answers for which the relay can do nothing."""
 
@@ -97,7 +99,9 @@ def show_error(error: RelayError) -> None:
 
 def print_json(name: str, value: Mapping[str, Json], version: int = 1) -> None:
     """One JSON object on stdout, with `schema` as `bseries-relay/NAME/VERSION` in front."""
-    data(json.dumps({"schema": f"bseries-relay/{name}/{version}", **value}, indent=2, ensure_ascii=False))
+    text = json.dumps({"schema": f"bseries-relay/{name}/{version}", **value}, indent=2, ensure_ascii=False)
+    # What a terminal would obey or could not be written is an escape, which means the same to a reader of JSON.
+    data(_BEYOND_ASCII.sub(lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1], text))
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -84,6 +84,7 @@ def test_a_sound_log_is_ok(state: Path) -> None:
     assert done.returncode == 0
     assert done.stdout.startswith("OK: 5 lines")
     assert "Not checked" in done.stderr
+    assert "no signed checkpoint" in done.stderr
 
 
 def test_a_changed_log_is_bad(state: Path) -> None:
@@ -226,6 +227,17 @@ def test_lines_are_shown(signed: tuple[Path, list[str]]) -> None:
     assert audit("show", *at, "--since", "9999999999d").returncode == 2
 
 
+def test_what_others_wrote_into_the_folder_is_shown_safely(state: Path) -> None:
+    """No line, whatever is in it, ends the command or reaches the terminal as anything but text."""
+    with (state / FOLDER / FIRST).open("ab") as file:
+        file.write(b'{"event":["a"]}\n{"event":"sent","job":"\\ud800\\u009b31m","by":"\xe2\x80\xae"}\n')
+    shown = audit("show", "--directory", state, "--event", "sent", "--json")
+    assert json.loads(shown.stdout)["lines"][-1] == {"event": "sent", "job": "\ud800\x9b31m", "by": "\u202e"}
+    for done in (shown, audit("show", "--directory", state)):
+        assert done.returncode == 0
+        assert done.stdout.replace("\n", "").isprintable()
+
+
 def test_only_what_is_needed_is_read(signed: tuple[Path, list[str]], sealed: Path) -> None:
     """The newest lines, and those since a time, are found without reading the older files."""
     first = whole(sealed)[0][0]
@@ -253,11 +265,14 @@ async def test_a_csv_export_is_safe_in_a_spreadsheet(tmp_path: Path) -> None:
     log = await AuditLog.open(tmp_path, StillClock())
     await log.append([{"event": "intent", "job": "1", "attempt": 1, "by": "=cmd()", "safe": True, "more": 'a,"b\nc'}])
     await log.append([{"event": "intent", "job": "2", "attempt": 1, "by": "-x", "answer_bytes": -5, "code": None}])
+    await log.append([{"event": "hold", "job": "", "attempt": 0, "reason": "\uff1dx"}])
     await log.close()
-    first, second = csv.DictReader(audit("export", "--directory", tmp_path, "--format", "csv").stdout.splitlines())
+    rows = csv.DictReader(audit("export", "--directory", tmp_path, "--format", "csv").stdout.splitlines())
+    first, second, third = rows
     assert (first["by"], first["safe"], first["seq"], first["code"]) == ("'=cmd()", "true", "1", "")
     assert json.loads(first["more"]) == {"more": 'a,"b\\nc'}
     assert (second["by"], second["answer_bytes"], second["more"]) == ("'-x", "-5", "")
+    assert third["reason"] == "'\uff1dx"
 
 
 def test_a_log_that_is_not_there_is_told(tmp_path: Path) -> None:

@@ -187,12 +187,11 @@ class Recover:
         found = await parts.queue.processing(PAGE, [job.id for job in live])
         known = await parts.store.known([record.sys_id for record in found])
         now = parts.queue.now()
-        aged = [record for record in found if self._is_old(record, now)]
         # A claim that was slow to arrive may have set a row back that was answered meanwhile.
-        done = [record.sys_id for record in aged if known.get(record.sys_id) in {CLOSED, "tombstone"}]
+        done = [record.sys_id for record in found if known.get(record.sys_id) in {CLOSED, "tombstone"}]
         strange = [record for record in found if record.sys_id not in known]
         answers = await look(parts, [record.sys_id for record in strange]) if strange else {}
-        old = [record for record in strange if record in aged or record.sys_id in answers]
+        old = [record for record in strange if record.sys_id in answers or self._is_old(record, now)]
         for record in old:
             log.warning("recover.orphan", job=record.sys_id, answered=record.sys_id in answers)
         await guard_against(parts, [record for record in old if record.sys_id not in answers])

@@ -226,7 +226,7 @@ async def test_a_processing_row_that_nobody_knows_is_taken_over(world: World) ->
     """After ten minutes: safe work is done, unsafe work is answered as unknown, answered work is closed."""
     safe = await orphan(world)
     unsafe = await orphan(world, 2, payload="unsafe default")
-    done = await orphan(world, 3)
+    done = await orphan(world, 3, sys_updated_by="an administrator")
     world.queue.output(9, queue="input", response_to=done, sys_created_by="svc.relay")
     world.queue.faults["close"].append("refused")
     life = world.life()
@@ -244,12 +244,12 @@ async def test_a_processing_row_that_nobody_knows_is_taken_over(world: World) ->
 
 @in_world()
 async def test_an_answered_row_that_a_slow_claim_set_back_is_closed_again(world: World) -> None:
-    """A row in `processing` whose job is finished is no orphan, and does not stay open."""
+    """A row in `processing` whose job is finished is no orphan, and is closed at the next look."""
     one = world.queue.output(1)
     life = world.life()
     await life.run(10)
     world.queue.write(one, state="processing")
-    await life.run(1300)
+    await life.run(recover.ORPHANS_EVERY + 10)
     assert world.queue.rows[one]["state"] == "processed"
     assert len(world.queue.answers(one)) == 1
     await life.stop()

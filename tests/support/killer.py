@@ -141,6 +141,7 @@ def hurry() -> None:
         "HELD": 0.3,
         "AGAIN": 0.3,
         "LAZY": 0.3,
+        "ORPHANS_EVERY": 2.0,
         "TROUBLE": Backoff(first=0.1, longest=1.0),
     }
     for part in ("call", "claim", "close", "poll", "push", "recover", "signed", "stages", "verify"):

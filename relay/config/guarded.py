@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from relay.config.problems import printable
 
 WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+_MOST_LINKS = 40  # as many as Linux follows
 
 
 def name_of(path: Path) -> str:
@@ -20,9 +22,9 @@ def name_of(path: Path) -> str:
 def open_to_others(path: Path, mode: int) -> str | None:
     """Why others than its owner can change what is read at `path`, and what ends that; None when they cannot.
 
-    Folders count all the way up, and where a link leads: who may write to one of them may put another file there. In a
-    folder with the sticky bit, as `/tmp`, only the owner of an entry may. A folder that the relay's own user made, who
-    is not root, may be open to its group: so a developer's folders are on many systems.
+    Folders count all the way up, and wherever links lead on the way: who may write to one of them may put another file
+    there. In a folder with the sticky bit, as `/tmp`, only the owner of an entry may. A folder that the relay's own
+    user made, who is not root, may be open to its group: so a developer's folders are on many systems.
 
     Args:
         path: where the file is.
@@ -31,11 +33,33 @@ def open_to_others(path: Path, mode: int) -> str | None:
     """
     if mode & WRITABLE_BY_OTHERS:
         return f"others than its owner may write here; run: chmod go-w {name_of(path)}"
-    for folder in dict.fromkeys((*path.absolute().parents, *path.resolve().parents)):
+    for folder in dict.fromkeys((*path.absolute().parents, *reversed([*_walked(path)]))):
         if _is_open(folder):
             name = name_of(folder)
             return f"others may put another file here, since they may write to {name}; run: chmod go-w {name}"
     return None
+
+
+def _walked(path: Path) -> Iterator[Path]:
+    """Every folder in which a name on the way to the file stands, those between two links included."""
+    at, links = Path("/"), 0
+    names = list(reversed(path.absolute().parts[1:]))
+    while names:
+        yield at
+        name = names.pop()
+        if name == "..":
+            at = at.parent
+            continue
+        at /= name
+        try:
+            target = at.readlink()
+        except OSError:  # no link
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            return  # the file was opened, so its links end, or were changed just now
+        at = Path("/") if target.is_absolute() else at.parent
+        names += reversed([part for part in target.parts if part != "/"])
 
 
 def _is_open(folder: Path) -> bool:

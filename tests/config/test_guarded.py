@@ -68,6 +68,30 @@ def test_the_folders_on_both_sides_of_a_link_count(tmp_path: Path) -> None:
     assert str(other.parent) in (why(other) or "")
 
 
+@pytest.mark.parametrize("relative", [True, False])
+def test_a_folder_between_two_links_counts(tmp_path: Path, *, relative: bool) -> None:
+    """A link that leads to a link: who may write to the folder in which the second one stands can turn it elsewhere."""
+    path = placed(tmp_path)
+    between = tmp_path / "between"
+    between.mkdir(mode=0o755)
+    (between / "second").symlink_to("../a/b" if relative else path.parent)
+    first = tmp_path / "first"
+    first.symlink_to("between/../between/second" if relative else between / "second")
+    assert why(first / "file") is None
+    between.chmod(0o777)
+    assert why(first / "file") == (
+        f"others may put another file here, since they may write to {between}; run: chmod go-w {between}"
+    )
+
+
+def test_links_in_a_circle_are_for_others_to_tell(tmp_path: Path) -> None:
+    """A file that became a circle of links after it was opened is not walked for ever."""
+    (tmp_path / "one").symlink_to("two")
+    (tmp_path / "two").symlink_to("one")
+    assert why(placed(tmp_path)) is None
+    assert open_to_others(tmp_path / "one", 0o100600) is None
+
+
 def test_a_file_that_vanishes_is_for_others_to_tell(tmp_path: Path) -> None:
     """What cannot be looked at is not called open: whoever reads the file says what is wrong."""
     assert open_to_others(tmp_path / "gone" / "file", 0o100600) is None

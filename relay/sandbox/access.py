@@ -126,7 +126,9 @@ class Access:
         if scheme.lower() == "basic":
             name, password = _pair(rest)
             user = self.users.get(name)
-            return user if user is not None and secrets.compare_digest(user.password, password) else None
+            return (
+                user if user is not None and secrets.compare_digest(user.password.encode(), password.encode()) else None
+            )
         if scheme.lower() == "bearer":
             name, until = self._tokens.get(rest.strip(), ("", 0.0))
             return self.users.get(name) if until > self._clock() else None

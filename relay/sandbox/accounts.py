@@ -122,7 +122,7 @@ class Accounts:
             return _bad_client()
         if not account.count(self._clock()):
             return over_limit(account)
-        if account.locked or not secrets.compare_digest(account.secret, secret):
+        if account.locked or not secrets.compare_digest(account.secret.encode(), secret.encode()):
             account.failed += 1
             return _bad_client()
         if fields.get("grant_type") != "client_credentials":

@@ -21,7 +21,16 @@ async def token(client: httpx.AsyncClient, **form: str) -> httpx.Response:
 
 
 @pytest.mark.parametrize(
-    "header", ["", "Basic !!!", "Basic c3ZjLnJlbGF5Ondyb25n", "Basic bm9ib2R5OngK", "Bearer x", "Digest x"]
+    "header",
+    [
+        "",
+        "Basic !!!",
+        "Basic c3ZjLnJlbGF5Ondyb25n",
+        "Basic c3ZjLnJlbGF5OnDDpHNzd29ydA==",
+        "Basic bm9ib2R5OngK",
+        "Bearer x",
+        "Digest x",
+    ],
 )
 async def test_wrong_logins(connect: Connect, header: str) -> None:
     """Whoever is not a user gets 401 with a challenge."""

@@ -23,6 +23,9 @@ SHORTEST: Final = 8
 SHORTEST_LEARNED: Final = 16
 LEARNED: Final = 256
 """Secrets of the running work that are kept in mind, and as many again from before: each request may bring a cookie."""
+LEARNED_TEXT: Final = 2_000_000
+"""Characters that their forms may have together, likewise: a secret has some thirty forms, and the other side decides
+how long it is."""
 
 
 class Redactor:
@@ -34,13 +37,14 @@ class Redactor:
     and a pattern compares each of them at every place of every text.
     """
 
-    __slots__ = ("_fixed", "_index", "_old", "_young")
+    __slots__ = ("_fixed", "_index", "_old", "_room", "_young")
 
     def __init__(self) -> None:
         self._index: dict[str, tuple[str, ...]] = {}
         self._fixed: set[str] = set()
         self._young: dict[Secret, frozenset[str]] = {}
         self._old: dict[Secret, frozenset[str]] = {}
+        self._room = LEARNED_TEXT
 
     def add(self, secret: Secret, username: str | None = None) -> None:
         """Blank a secret of the configuration, for ever; with a username also the pair as HTTP Basic sends it."""
@@ -59,8 +63,8 @@ class Redactor:
         """
         if secret in self._young or len(secret.reveal()) < SHORTEST_LEARNED:
             return
-        if len(self._young) >= LEARNED:
-            self._old, self._young = self._young, {}
+        if len(self._young) >= LEARNED or self._room <= 0:
+            self._old, self._young, self._room = self._young, {}, LEARNED_TEXT
             index: dict[str, tuple[str, ...]] = {}
             _enter(index, self._fixed.union(*self._old.values()))
             self._index = index
@@ -69,6 +73,7 @@ class Redactor:
             found = frozenset(forms(secret.reveal()))
             _enter(self._index, found)
         self._young[secret] = found
+        self._room -= sum(map(len, found))
 
     def scrub(self, text: str, limit: int | None = None) -> str:
         """The text with secrets blanked, no longer than `limit` characters of the original.

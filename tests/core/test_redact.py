@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.redact import LEARNED, SHORTEST, Redactor
+from relay.core.redact import LEARNED, LEARNED_TEXT, SHORTEST, Redactor
 from relay.core.secret import Secret
 
 CANARY = 'Zq8!ca"nary/p&ss wörd+<7>'
@@ -125,6 +125,18 @@ def test_what_came_up_at_work_is_blanked_and_forgotten_in_time() -> None:
     assert redactor.scrub(text) == "******** ******** ********"
     assert redactor.scrub("cookie-of-a-session-000001") == "cookie-of-a-session-000001"
     assert len(redactor._index) < LEARNED * 2 * 12
+
+
+def test_long_secrets_of_the_other_side_cost_bounded_memory() -> None:
+    """The longer the cookies and tokens are, the fewer are kept in mind; the newest one always is."""
+    redactor = knowing("of-the-configuration")
+    newest = ""
+    for number in range(40):
+        newest = f"{number:06d}" + '"%<&' * 2_000
+        redactor.learn(Secret(newest))
+    kept = [needle for needles in redactor._index.values() for needle in needles]
+    assert sum(map(len, kept)) < 3 * LEARNED_TEXT
+    assert redactor.scrub(f"of-the-configuration {newest}") == "******** ********"
 
 
 def test_text_is_scrubbed_while_secrets_arrive() -> None:

@@ -93,12 +93,6 @@ class App:
         self._says_down = says_down
         self._stop.set()
 
-    def look_again(self) -> None:
-        """What waits because a side refused us need not wait any longer."""
-        if self.running is not None:
-            self.running.runner.look_again()
-            self.running.poll.wake()
-
     def abort(self) -> None:
         """End at once: what was under way is settled at the next start."""
         self._stop.set()

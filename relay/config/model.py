@@ -76,10 +76,15 @@ class PollSettings(Section):
 
 
 class ExpireSettings(Section):
-    """How old work may be. Older work is answered BSR-4012 and not executed."""
+    """How old work may be. Older work is answered BSR-4012 and not executed.
 
-    unsafe: Annotated[float, Duration("1s")] = Field(default=120.0, description="Calls that change something.")
-    safe: Annotated[float, Duration("1s")] = Field(default=3600.0, description="Calls that may be repeated.")
+    Why 30 days at most: so long ids and signatures of finished work are remembered. What came back later was new.
+    """
+
+    unsafe: Annotated[float, Duration("1s", "30d")] = Field(
+        default=120.0, description="Calls that are not safe to repeat."
+    )
+    safe: Annotated[float, Duration("1s", "30d")] = Field(default=3600.0, description="Calls that may be repeated.")
 
 
 class ServiceNowSettings(Section):
@@ -107,7 +112,7 @@ class ServiceNowSettings(Section):
         default=5 * 1024**2, description="Larger answers are an error that names the real size."
     )
     require_signature: Annotated[bool | Literal["unsafe"], Choice("false", "unsafe", "true")] = Field(
-        default=False, description="Whether work must be signed: none, calls that change something, or all."
+        default=False, description="Whether work must be signed: none, calls that are not safe to repeat, or all."
     )
     signature_keys: Mapping[KeyId, Secret] = Field(
         default={},

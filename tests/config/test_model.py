@@ -154,6 +154,7 @@ def one(tmp_path: Path, old: str, new: str, base: str = EVERYTHING) -> list[str]
             "error[BSR-1008]: servicenow.auth.basic.password",
         ),
         ("batch: 100", "batch: 0", "error[BSR-1006]: servicenow.poll.batch: write a whole number from 1 to 1000"),
+        ("safe: 1h}", "safe: 31d}", "error[BSR-1006]: servicenow.expire.safe: write a duration from 1s to 30d"),
         ("wake: amb", "wake: NO", "error[BSR-1012]: servicenow.wake: write one of amb, off"),
         ("register: true", "register: NO", "error[BSR-1012]: servicenow.register: write false"),
         ("name: relay01", "name: NO", "error[BSR-1012]: relay.name: this key takes a name of letters"),

@@ -72,21 +72,24 @@ class Notary:
     async def rotate(self, author: str) -> PublicKey:
         """Sign with a new key from now on; the old one signs the last time, together with the new one.
 
-        When the old key is gone the new one begins alone, and nobody who knows the old one has a reason to trust it.
+        When the old key is gone, or a former one lies in its place, the new one begins alone, and nobody who knows the
+        old one has a reason to trust it.
 
         Raises:
             StorageError: as `sign`.
 
         """
         async with self._lock:
-            key = await self._off_loop(lambda: read_key(self._key_folder))
-            if key is not None:
+            key, following, known = await self._off_loop(self._read)
+            if following is None and _is_former(key, known):
+                key = None
+            elif key is not None:
                 key = await self._ready()
             self._key = None  # should this fail half way, the next signature finds the next key and ends it
-            following = SigningKey.make(self._name if key is None else key.public.name)
-            await self._off_loop(lambda: write_key(self._key_folder, following, NEXT_FILE))
-            await self._change(key, following, author)
-            return following.public
+            new = SigningKey.make(self._name if key is None else key.public.name)
+            await self._off_loop(lambda: write_key(self._key_folder, new, NEXT_FILE))
+            await self._change(key, new, author)
+            return new.public
 
     async def tidy(self) -> None:
         """Compress some of what can be compressed. Failing is no harm: it is logged and tried again."""
@@ -116,7 +119,7 @@ class Notary:
                 raise StorageError(5012, f"{self._key_folder} holds none any more, though checkpoints were signed")
             key = SigningKey.make(self._name)
             await self._off_loop(lambda: write_key(self._key_folder, key))
-        if key.public in known[:-1]:
+        if _is_former(key, known):
             raise StorageError(5012, f"{self._key_folder / KEY_FILE} is a former key, which may sign no more")
         if key.public not in known:
             await self._introduce(key, None, "")
@@ -169,3 +172,8 @@ class Notary:
             raise StorageError(5007, f"{error.filename or self._audit.folder}: {error.strerror}") from error
         except ValueError as error:
             raise StorageError(5012, f"{self._audit.folder / KNOWN_FILE}: {error}") from error
+
+
+def _is_former(key: SigningKey | None, known: Sequence[PublicKey]) -> bool:
+    """Whether a key gave way to the one that stands last."""
+    return key is not None and key.public in known[:-1]

@@ -30,7 +30,9 @@ OWN_FIELDS = frozenset({"seq", "time", "prev", "check"})
 NEEDED_FIELDS = frozenset({"event", "job", "attempt"})
 _CHECK_DIGITS = 16
 _OWN_BYTES = 256  # of the log's own fields in a line, generously
-_TOKEN = re.compile(rb'[{,]"(attempt|event|job|seen)":("(?:[^"\\]|\\.)*"|[^,}"]*)')
+_TOKEN = re.compile(rb'[{,]"(appliance|attempt|event|job|operation|seen)":("(?:[^"\\]|\\.)*"|[^,}"]*)')
+
+_TELLING = ("seen", "operation", "appliance")
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
@@ -89,20 +91,25 @@ def _scalar(name: str, value: Json) -> str | int | float | bool | None:
 
 
 def key_of(entry: Entry) -> tuple[bytes, bytes]:
-    """What makes an entry the same as one in the log: its job, its event with attempt and `seen`. As bytes of JSON.
+    """What makes an entry the same as one in the log: its job, its event with attempt, and more. As bytes of JSON.
 
     Why `seen`, where an entry has it: a record that was given up and comes back is a new job of the same id. Its calls
-    must not be left out because those of the former were logged.
+    must not be left out because those of the former were logged. Why operation and appliance: an intent may be on disk
+    and its call not made, and the next configuration make another call of the record.
     """
-    step = _canonical(entry["event"]) + b" " + _canonical(entry["attempt"])
-    return _canonical(entry["job"]), step + (b" " + _canonical(entry["seen"]) if "seen" in entry else b"")
+    found = {name.encode(): _canonical(entry[name]) for name in ("event", "attempt", *_TELLING) if name in entry}
+    return _canonical(entry["job"]), _step(found)
 
 
 def key_in(line: bytes) -> tuple[bytes, bytes]:
     """`key_of` the entry of a line that this log wrote. Whatever the line is, it does not raise."""
     found = dict(_TOKEN.findall(line))
-    step = found.get(b"event", b"") + b" " + found.get(b"attempt", b"")
-    return found.get(b"job", b""), step + (b" " + found[b"seen"] if b"seen" in found else b"")
+    return found.get(b"job", b""), _step(found)
+
+
+def _step(found: Mapping[bytes, bytes]) -> bytes:
+    more = b"".join(b" %s=%s" % (name.encode(), found[name.encode()]) for name in _TELLING if name.encode() in found)
+    return found.get(b"event", b"") + b" " + found.get(b"attempt", b"") + more
 
 
 def next_line(head: Head, entry: Entry, time: str) -> tuple[bytes, Head]:

@@ -214,3 +214,14 @@ def test_a_job_that_comes_back_is_another() -> None:
     for entry in (former, latter):
         line, _ = next_line(Head(), entry, TIME)
         assert key_in(line) == key_of(entry)
+
+
+def test_another_call_of_the_same_record_is_another() -> None:
+    """An intent whose call was not made does not stand for that of another operation, or at another appliance."""
+    intent = {"event": "intent", "job": "a1", "attempt": 1, "seen": 1.5}
+    calls = [{"operation": "join"}, {"appliance": "join"}, {"operation": "join", "appliance": "a"}, {"operation": "b"}]
+    entries = [entry_of({**intent, **call}) for call in calls]
+    assert len({key_of(entry) for entry in entries}) == len(calls)
+    for entry in entries:
+        line, _ = next_line(Head(), entry, TIME)
+        assert key_in(line) == key_of(entry)

@@ -35,6 +35,7 @@ _MOST_SIGNATURES = 16
 _SIZE = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
 _NAME = re.compile(r"[^\s+]+")
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
+_WRITTEN = re.compile(r"\\{1,2}n")
 _SIGNATURE = re.compile(r"\u2014 ([^\s+]+) ([A-Za-z0-9+/]+={0,2})")
 
 
@@ -133,8 +134,8 @@ def origin_of(relay_name: str) -> str:
 def parse_note(text: str) -> Note:
     r"""A note as it was stored, copied from the journal, or read back from ServiceNow.
 
-    A missing last line feed, `\r\n`, and the two characters `\n` for a line feed (as the log stream writes it) are
-    understood, so that a copied note is as good as the file.
+    A missing last line feed, `\r\n`, and the two characters `\n` for a line feed (as the log stream writes it; three
+    in a line of JSON as it stands there) are understood, so that a copied note is as good as the file.
 
     Raises:
         ValueError: it is no signed checkpoint.
@@ -144,7 +145,7 @@ def parse_note(text: str) -> Note:
         raise ValueError("longer than any checkpoint")
     text = text.strip().replace("\r\n", "\n")
     if "\n" not in text:
-        text = text.replace("\\n", "\n").strip()
+        text = _WRITTEN.sub("\n", text).strip()
     body, found, signed = text.rpartition("\n\n")
     lines = body.split("\n")
     if not found or _CONTROL.search(text) or any(not line for line in lines):

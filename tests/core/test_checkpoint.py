@@ -118,7 +118,8 @@ def test_a_note_is_read_as_it_was_written(size: int, root: bytes, extra: list[st
     checkpoint = Checkpoint(ORIGIN, size, root, tuple(extra))
     note = Note(checkpoint, (OLD.sign(checkpoint),))
     text = note.text
-    copies = (text, text.rstrip("\n"), text.replace("\n", "\r\n"), text.replace("\n", "\\n"), f"\n{text}\n")
+    escaped = text.replace("\n", "\\n"), text.replace("\n", "\\\\n")
+    copies = (text, text.rstrip("\n"), text.replace("\n", "\r\n"), *escaped, f"\n{text}\n")
     assert {parse_note(copy) for copy in copies} == {note}
     assert signers(note, [NEW.public, OLD.public], check) == (OLD.public,)
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlencode
@@ -46,19 +46,44 @@ class Shared:
     server_clock: ServerClock = field(default_factory=ServerClock)
     _refusals: int = 0
     _quiet_until: float = 0.0
+    _signing_in: bool = False
 
     def now(self) -> float | None:
         """The instance's clock, seconds since the epoch; None without a fresh reading."""
         return self.server_clock.now(self.clock.monotonic(), self.clock.wall())
 
-    def check_quiet(self) -> None:
-        """Raise while all sessions wait because the credentials were refused: instances lock users after some tries."""
+    @contextmanager
+    def turn(self, *, known: bool) -> Iterator[None]:
+        """Let a session send a request, or make it wait because credentials were refused.
+
+        Why: instances lock users after some tries. So after a refusal one session at a time signs in; one that is
+        `known`, which was let in and not refused since, need not.
+
+        Raises:
+            ServiceNowError: BSR-2005, not now.
+
+        """
         wait = self._quiet_until - self.clock.monotonic()
         if self._refusals and wait > 0:
             raise ServiceNowError(2005, "waiting before the next try", after=wait)
+        if known or not self._refusals:
+            yield
+            return
+        if self._signing_in:
+            raise ServiceNowError(2005, "waiting for another session's try", after=TROUBLE.first)
+        self._signing_in = True
+        try:
+            yield
+        finally:
+            self._signing_in = False
+
+    @property
+    def trusted(self) -> bool:
+        """Whether nothing speaks against the credentials."""
+        return not self._refusals
 
     def signed_in(self) -> None:
-        """A session was let in."""
+        """A session was let in that had not been before. Of others their cookies may be all that lets them in."""
         self._refusals = 0
 
     def renewed(self) -> None:
@@ -131,24 +156,30 @@ class Session:
 
         A 401 says that the call was not executed, whatever it was.
         """
-        self._shared.check_quiet()
-        header = await self._auth.header()
-        response = await self._send(call, header, limit)
-        if response.status == UNAUTHORIZED:
-            accepted, self._accepted = self._accepted, 0
-            self._client.drop_cookies()
-            renewed = await self._auth.refused(header)
-            if renewed or accepted:
-                response = await self._send(call, await self._auth.header(), limit)
-            if header is None and accepted == 1 and not renewed and response.status != UNAUTHORIZED:
-                # What was let in by certificate alone was refused with the cookies of that: some instances take cookies
-                # without a header for a browser's, and want a token of its page.
-                self._client.refuse_cookies()
+        with self._shared.turn(known=self._accepted > 0):
+            header = await self._auth.header()
+            response = await self._send(call, header, limit)
+            if response.status == UNAUTHORIZED:
+                response = await self._again(call, header, response, limit)
         if response.status == UNAUTHORIZED:
             self._shared.refused()
             raise ServiceNowError(2005, self._auth.hint)
         self._accepted += 1
-        self._shared.signed_in()
+        if self._accepted == 1:
+            self._shared.signed_in()
+        return response
+
+    async def _again(self, call: Call, header: Secret | None, response: HttpResponse, limit: int) -> HttpResponse:
+        """What becomes of a call that was answered 401: the answer to a second try, where that has a chance."""
+        accepted, self._accepted = self._accepted, 0
+        self._client.drop_cookies()
+        renewed = await self._auth.refused(header)
+        if renewed or (accepted and self._shared.trusted):
+            response = await self._send(call, await self._auth.header(), limit)
+        if header is None and accepted == 1 and not renewed and response.status != UNAUTHORIZED:
+            # What was let in by certificate alone was refused with the cookies of that: some instances take cookies
+            # without a header for a browser's, and want a token of its page.
+            self._client.refuse_cookies()
         return response
 
     async def _send(self, call: Call, header: Secret | None, limit: int) -> HttpResponse:

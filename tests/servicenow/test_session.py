@@ -118,6 +118,55 @@ async def test_refused_credentials_rest(connect: Any) -> None:
         assert len(server.requests) == 3
 
 
+async def test_one_session_signs_in_after_a_refusal(connect: Any) -> None:
+    """When the pause is over one session tries and the others wait for what becomes of it: one 401 for each pause."""
+    async with connect(lambda _request: answer(401, {})) as (instance, server):
+        await failure(instance)
+        for tries in (2, 3):
+            instance.shared._quiet_until = 0.0
+            calls = (poll(instance), instance.queue.processing(1), instance.queue.claim(["a" * 32]))
+            errors = await asyncio.gather(*calls, return_exceptions=True)
+            assert [getattr(error, "number", None) for error in errors[:2]] == [2005, 2005]  # claims are values
+            assert len(server.requests) == tries
+
+
+async def test_cookies_that_still_work_prove_no_password(connect: Any) -> None:
+    """A session that its cookies let in does not end the pauses of one whose sign-in is refused: they grow."""
+
+    def handler(request: Request) -> Reply:
+        if "cookie" in request.headers or not server_refuses:
+            return answer(200, {"result": []}, **{"set-cookie": "JSESSIONID=old; Path=/"})
+        return answer(401, {})
+
+    server_refuses: list[bool] = []
+    async with connect(handler) as (instance, _):
+        await poll(instance)
+        server_refuses.append(True)
+        for refusals in (1, 2, 3):
+            with pytest.raises(ServiceNowError):
+                await instance.queue.processing(1)
+            assert instance.shared._refusals == refusals
+            instance.shared._quiet_until = 0.0
+            await poll(instance)
+        server_refuses.clear()
+        await instance.queue.processing(1)
+        assert instance.shared.trusted
+
+
+async def test_a_session_that_ends_while_others_are_refused(connect: Any) -> None:
+    """It is not signed in again at once, as it would be when nothing spoke against the password."""
+    refuse: list[bool] = []
+    async with connect(lambda _request: answer(401, {}) if refuse else EMPTY) as (instance, server):
+        await poll(instance)
+        refuse.append(True)
+        with pytest.raises(ServiceNowError):
+            await instance.queue.processing(1)
+        instance.shared._quiet_until = 0.0
+        before = len(server.requests)
+        await failure(instance)
+        assert len(server.requests) == before + 1
+
+
 async def test_rotated_password(connect: Any, secret_file: Path) -> None:
     """After a 401 the password's file is read again, and a new one is tried at once."""
 

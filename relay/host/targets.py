@@ -111,6 +111,8 @@ class _Material:
 
 def _content(file: Path) -> bytes:
     try:
+        if not file.is_file() and file.exists():
+            raise ConfigError(1009, f"{file}: no regular file")  # reading a pipe would wait for its writer
         return file.read_bytes()
     except OSError as error:
         raise ConfigError(1009, f"{file}: {error.strerror}") from None

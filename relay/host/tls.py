@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import os
 import ssl
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -172,11 +173,17 @@ def _trust_file(context: ssl.SSLContext, file: Path) -> None:
 
 
 def _check_guarded(file: Path) -> None:
-    """Refuse a file that others can change: whoever writes the authorities decides who is the other side."""
+    """Refuse a file that others can change: whoever writes the authorities decides who is the other side.
+
+    A pipe is refused, too: OpenSSL would wait for its writer, and everything else with it.
+    """
     try:
-        why = open_to_others(file, file.stat().st_mode)
+        mode = file.stat().st_mode
+        why = open_to_others(file, mode)
     except OSError:
         return  # who reads it tells more
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # OpenSSL says of a folder what it is
+        raise ConfigError(1009, f"{file}: no regular file")
     if why is not None:
         raise ConfigError(1010, f"{file}: {why}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -111,5 +112,9 @@ def test_only_changed_files_are_taken_over(authority: Authority, tmp_path: Path)
     with pytest.raises(ConfigError, match=r"BSR-1009.*ca\.pem"):
         target.renew()
     assert target.context is context
+    os.mkfifo(ca, 0o600)
+    with pytest.raises(ConfigError, match=r"BSR-1009.*ca\.pem: no regular file"):
+        target.renew()
+    ca.unlink()
     shutil.copy(authority.ca_file, ca)
     assert not target.renew()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import os
 import socket
 import ssl
 from pathlib import Path
@@ -293,6 +294,18 @@ def test_files_that_cannot_be_used(authority: Authority, tmp_path: Path) -> None
     assert str(bad) in texts[1]
     assert "key values mismatch" in texts[4]
     assert not any("nonsense" in text or key.reveal()[40:80] in text for text in texts)
+
+
+def test_a_pipe_does_not_hold_up_the_start(authority: Authority, tmp_path: Path) -> None:
+    """Nobody may ever write into it: BSR-1009 at once, and the loop goes on."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe, 0o600)
+    for options in (
+        TlsOptions(ca_file=pipe),
+        TlsOptions(ca_file=authority.ca_file, client_certificate=pipe),
+    ):
+        with pytest.raises(ConfigError, match=r"BSR-1009.*pipe: no regular file"):
+            client_context(options)
 
 
 @pytest.mark.parametrize("mode", [0o620, 0o602])

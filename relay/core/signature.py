@@ -128,12 +128,22 @@ def check(signature: Signature, key: bytes | None, signed: Signed, *, now: float
     # The code first: of a signature that nobody made, its time tells nothing.
     if not hmac.compare_digest(hmac.digest(key, text, hashlib.sha256), signature.mac):
         raise WorkError(4020)
+    refuse_untimely(signature, now=now, oldest=oldest)
+    return Verified(signature.key_id, Nonce(signature.nonce, signature.time))
+
+
+def refuse_untimely(signature: Signature, *, now: float, oldest: float) -> None:
+    """Refuse a signature that cannot pass now, whatever its key; arguments as `check`.
+
+    Raises:
+        WorkError: BSR-4021.
+
+    """
     age = now - signature.time
     if age > oldest + SKEW:
         raise WorkError(4021, f"{age:.0f} s old")
     if age < -SKEW:
         raise WorkError(4021, f"{-age:.0f} s ahead of ServiceNow's clock")
-    return Verified(signature.key_id, Nonce(signature.nonce, signature.time))
 
 
 def forgettable(now: float, oldest: float) -> float:

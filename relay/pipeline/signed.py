@@ -17,7 +17,7 @@ from relay.core.errors import ConfigError, ServiceNowError, WorkError
 from relay.core.jobs import Job
 from relay.core.policy_values import Allowed
 from relay.core.record import Record
-from relay.core.signature import Signed, Verified, check, needed, parse
+from relay.core.signature import Signed, Verified, check, needed, parse, refuse_untimely
 from relay.jobs.ledger import Move
 from relay.pipeline.parts import SIGNATURES, Parts
 from relay.pipeline.ports import SigningKeys
@@ -76,12 +76,17 @@ def _judged(parts: Parts, keys: SigningKeys, record: Record, ruling: Allowed, te
         ServiceNowError: BSR-2025, its time cannot be judged.
 
     """
-    signature = parse(text)
-    key = keys.of(signature.key_id)
-    now = parts.queue.now()
+    signature, now = parse(text), parts.queue.now()
+    request, limits = ruling.request, parts.limits
+    oldest = limits.expire_safe if request.safe else limits.expire_unsafe
+    try:
+        key = keys.of(signature.key_id)
+    except ConfigError:
+        if now is not None:
+            refuse_untimely(signature, now=now, oldest=oldest)  # else such records would wait for the key for ever
+        raise
     if now is None:
         raise ServiceNowError(2025)
-    request, limits = ruling.request, parts.limits
     signed = Signed(
         agent=limits.agent,
         appliance=request.appliance,
@@ -90,5 +95,4 @@ def _judged(parts: Parts, keys: SigningKeys, record: Record, ruling: Allowed, te
         correlator=record["agent_correlator"],
         by=record["sys_created_by"],
     )
-    oldest = limits.expire_safe if request.safe else limits.expire_unsafe
     return check(signature, key, signed, now=now, oldest=oldest)

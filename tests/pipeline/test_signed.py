@@ -17,6 +17,7 @@ from support.virtual import run
 from relay.core.errors import ConfigError
 from relay.core.policy_values import Allowed, Decision
 from relay.core.record import HttpCall, TypedCall
+from relay.core.signature import SKEW
 from relay.pipeline.close import Sweep
 from relay.pipeline.forward import Forward
 from relay.pipeline.parts import SIGNATURES
@@ -296,6 +297,27 @@ async def test_a_key_that_cannot_be_read_makes_its_work_wait(world: World) -> No
     del keys.keys[KEY_ID]
     await forward(life, one)
     assert "BSR-4019" in answer(world, one)
+
+
+@in_world()
+async def test_work_does_not_wait_for_a_key_longer_than_its_signature_could_pass(world: World) -> None:
+    """What could not pass with any key is answered while its key cannot be read: no record is kept for ever."""
+    ready(world)
+    keys = FakeKeys(**{KEY_ID: ConfigError(1009, "{file: /key}")})
+    world.keys = keys
+    one, late = signed(world, 1), signed(world, 2, time=world.clock.wall() + 10_000, nonce="another-nonce")
+    life = await claimed(world, one, late)
+    await forward(life, one, late)
+    assert world.state(one) == "CLAIMED"
+    assert "BSR-4021" in answer(world, late)
+    world.queue.server_now = lambda: None
+    await asyncio.sleep(world.limits.expire_unsafe + SKEW + 1)
+    await forward(life, one)
+    assert world.state(one) == "CLAIMED"
+    world.queue.server_now = world.clock.wall
+    await forward(life, one)
+    assert "BSR-4021" in answer(world, one)
+    assert world.appliances.executed.total() == 0
 
 
 @in_world()

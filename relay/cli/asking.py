@@ -45,7 +45,10 @@ def ask_daemon(config: Path | None, command: str, arguments: dict[str, Json] | N
         return ask(folders.sockets, folders.state, command, arguments)
     except DaemonAway as away:
         say(f"no relay answers at {away}")
-        say("  fix: start it ('systemctl start bseries-relay'), or name its configuration with --config")
+        say(
+            "  fix: start it ('systemctl start bseries-relay'; if it does not stay up, 'journalctl -u bseries-relay' "
+            "says why), or name its configuration with --config"
+        )
         raise SystemExit(UNAVAILABLE) from None
     except DaemonDenied as denied:
         say(f"{denied}: permission denied")

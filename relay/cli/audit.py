@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,6 +32,13 @@ _UNSIGNED = (
     "--key and --checkpoint with what was kept elsewhere tell."
 )
 _LARGEST = 1024 * 1024
+_LINE_FEED = re.compile(r"\\+n|\r?\n")
+_WITHIN = re.compile(
+    r'[^\s"\\]+(?:NL)[0-9]+(?:NL)[A-Za-z0-9+/]{43}=(?:NL){2}(?:\u2014 [^\s"\\]+ [A-Za-z0-9+/]+=*(?:NL)?)+'.replace(
+        "NL", _LINE_FEED.pattern
+    )
+)
+"""A checkpoint somewhere in a line of the journal, in whatever form the line was copied."""
 
 
 @click.group()
@@ -167,14 +175,14 @@ def _state(config: Path | None) -> Path:
 
 def _given(key_file: Path | None, note_files: Iterable[Path]) -> tuple[list[PublicKey] | None, dict[str, Note]]:
     """The keys and checkpoints that were named. What cannot be read ends the command: nothing was checked then."""
-    from relay.core.checkpoint import parse_keys, parse_note  # noqa: PLC0415  # as above
+    from relay.core.checkpoint import parse_keys  # noqa: PLC0415  # as above
 
     at = key_file
     try:
         keys = parse_keys(_text(key_file)) if key_file is not None else None
         notes = {}
         for at in note_files:
-            notes[str(at)] = parse_note(_text(at))
+            notes[str(at)] = _note(_text(at))
     except OSError as error:
         say(plain(f"{at}: {error.strerror}"))
     except ValueError as error:
@@ -182,6 +190,19 @@ def _given(key_file: Path | None, note_files: Iterable[Path]) -> tuple[list[Publ
     else:
         return keys, notes
     raise SystemExit(USAGE)
+
+
+def _note(text: str) -> Note:
+    """A checkpoint, or the last one in what was copied out of the journal."""
+    from relay.core.checkpoint import parse_note  # noqa: PLC0415  # as above
+
+    try:
+        return parse_note(text)
+    except ValueError:
+        found = _WITHIN.findall(text)
+        if not found:
+            raise
+        return parse_note(_LINE_FEED.sub("\n", found[-1]))
 
 
 def _text(path: Path) -> str:
@@ -216,19 +237,23 @@ def _tell(report: Report, *, unsigned: bool, own_keys: bool, external: bool) -> 
     head, bad, judgement = report.verdict.head, report.bad, report.judgement
     for name, reason in judgement.problems:
         data(plain(f"BAD: checkpoint {name}: {reason}"))
-    if unsigned and not judgement.problems:
+    if unsigned and bad is None and not judgement.problems:
         data("BAD: there is no checkpoint that this key signed")
     if bad is not None:
         data(f"BAD: seq {bad.seq} {bad.reason}")
     if bad is not None or judgement.problems or unsigned:
         return
-    data(f"OK: {head.seq} lines in {report.files} files; last seq {head.seq}, hash {head.digest}")
+    data(f"OK: {_count(head.seq, 'line')} in {_count(report.files, 'file')}; last seq {head.seq}, hash {head.digest}")
     verified = judgement.verified
-    newest = f"; the newest covers {verified[-1].size} lines" if verified else ""
-    data(f"OK: {len(verified)} signed checkpoints{newest}")
+    newest = f"; the newest covers {_count(verified[-1].size, 'line')}" if verified else ""
+    data(f"OK: {_count(len(verified), 'signed checkpoint')}{newest}")
     if report.torn:
         say(f"The last {report.torn} bytes were torn by a crash; the relay sets them aside when it starts.")
     if own_keys:
         say(_KEYS if verified else _UNSIGNED)
     if not external:
         say(_TRUNCATION)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -146,14 +146,16 @@ def _cell(value: object) -> str:
     """A value as a spreadsheet takes it, with an apostrophe before what it would take for a formula."""
     if value is None:
         return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    text = plain(str(value))
+    text = plain(_text(value))
     return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA) else text
 
 
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _row(entry: Entry) -> list[str]:
-    more = " ".join(f"{name}={entry[name]}" for name in sorted(entry) if name not in _QUIET)
+    more = " ".join(f"{name}={_text(entry[name])}" for name in sorted(entry) if name not in _QUIET)
     return [*(str(entry.get(name) or "-") for name in _SHOWN), more]
 
 

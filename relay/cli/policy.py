@@ -226,13 +226,14 @@ def _show(decision: Decision, look: Callable[[Allowed], Findings], *, as_json: b
         }
         lines = [f"denied: {code.name}: {code.cause}: {decision.detail}"]
         lines += [f"  nearest operation: {decision.operation}"] if decision.operation else []
-        say(f"  fix: {code.fix}") if not as_json else None
     if as_json:
         print_json("policy-test", found)
     else:
         for line in lines:
             data(plain(line))
     sys.stdout.flush()
+    if "fix" in found and not as_json:
+        say(f"  fix: {found['fix']}")
     return FAILED if refused else DONE
 
 

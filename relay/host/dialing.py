@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import os
 import socket
 import threading
 from collections.abc import Sequence
@@ -101,7 +102,9 @@ async def _connect(address: Address) -> socket.socket:
     made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         await asyncio.get_running_loop().sock_connect(made, where)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno is not None:  # asyncio says it with a tuple
+            error.strerror = f"{os.strerror(error.errno)}: {where[0]} port {where[1]}"
         made.close()
         raise
     return made

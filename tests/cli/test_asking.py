@@ -127,6 +127,14 @@ def test_status_without_jobs(tmp_path: Path) -> None:
         assert run(tmp_path, "status").stdout.endswith("no open jobs\n")
 
 
+def test_status_while_the_store_cannot_be_read(tmp_path: Path) -> None:
+    """Jobs that cannot be counted are not said to be none."""
+    configured(tmp_path)
+    closed = {"subject": "store", "severity": "critical", "error": "BSR-5008", "since": "now", "fix": "give it back"}
+    with daemon(tmp_path, ok({**STATUS, "jobs": {}, "conditions": [closed]})):
+        assert run(tmp_path, "status").stdout.endswith("jobs: not known until the store can be read\n")
+
+
 def test_status_is_shown_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`--watch` shows the status again and again until it is interrupted, which exits 130."""
     times = iter([None, None])

@@ -162,6 +162,26 @@ def test_a_signed_log_is_ok(signed: tuple[Path, list[str]], tmp_path: Path) -> N
     assert told["checkpoints"] == {"verified": 6, "newest": 22, "problems": []}
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        'Nov 22 07:46:52 host bseries-relay[285]: audit.checkpoint size=22 root="x" note="{two}"',
+        '{{"BSR_EVENT":"audit.checkpoint","BSR_NOTE":"\\"{four}\\"","MESSAGE":"audit.checkpoint note=\\"{four}\\""}}',
+        '{{"event":"audit.checkpoint","note":"{two}","size":22}}',
+        "an older line\n{note}\n{note}\n",
+    ],
+)
+def test_a_line_of_the_journal_is_a_checkpoint(signed: tuple[Path, list[str]], form: str) -> None:
+    """A whole line, in whatever form the journal printed it, does as well as the checkpoint alone."""
+    note = signed[1][0]
+    copied = form.format(note=note, two=note.replace("\n", r"\\n"), four=note.replace("\n", r"\\\\n"))
+    done = audit("verify", "--directory", signed[0], "--checkpoint", "-", typed=copied)
+    assert done.returncode == 0, done.stderr
+    assert "Not checked" not in done.stderr
+    done = audit("verify", "--directory", signed[0], "--checkpoint", "-", typed=copied.replace(" ", "-"))
+    assert done.returncode == 2
+
+
 def test_a_cut_end_is_bad(signed: tuple[Path, list[str]], sealed: Path, tmp_path: Path) -> None:
     """Lines and checkpoints that were cut off together are found with a checkpoint from elsewhere."""
     *_, (last, raw) = whole(sealed)

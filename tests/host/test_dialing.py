@@ -113,7 +113,7 @@ async def test_the_next_address_is_tried_when_one_refuses() -> None:
 
 async def test_the_first_refusal_is_the_reason() -> None:
     """When no address answers, the error is that of the first choice; without addresses it says so."""
-    with pytest.raises(ConnectionRefusedError):
+    with pytest.raises(ConnectionRefusedError, match=rf"Connection refused: 127\.0\.0\.1 port {REFUSED[1][1]}$"):
         await dial([REFUSED, (V4, ("255.255.255.255", 1))])
     with pytest.raises(OSError, match="no address"):
         await dial([])

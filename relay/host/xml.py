@@ -14,6 +14,10 @@ DEEPEST = 64
 """A SOAP envelope or a session report nests some ten elements; libxml2 itself stops at 256."""
 MOST_ATTRIBUTES = 64
 """Of one element. Reading the attributes of an element takes time that grows with the square of their number."""
+LONGEST_PROLOG = 32 * 1024
+"""Bytes before the first element is complete. The declarations of a document type stand there: it is refused, but only
+once they are all read, which takes time that grows with the square of their number."""
+_FIRST = 4 * 1024
 # One text or attribute ends at 10 MB by libxml2's own limit, which `huge_tree=False` keeps.
 
 
@@ -72,9 +76,24 @@ def _check_text(root: etree._Element) -> None:
         raise XmlError("it refers to characters that are none") from None
 
 
+class _Bytes(io.BytesIO):
+    """Gives the parser what it asks for, but little until it has found an element."""
+
+    begun = False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """See `BytesIO.read`."""
+        if self.begun:
+            return super().read(size)
+        if self.tell() >= LONGEST_PROLOG:
+            raise XmlError("its first element begins too late")
+        return super().read(_FIRST)
+
+
 def _read(raw: bytes, source: XmlSource) -> etree._Element | None:
+    given = _Bytes(raw)
     reader = etree.iterparse(
-        io.BytesIO(raw),
+        given,
         events=("start", "end"),
         encoding=source.encoding,
         resolve_entities=False,
@@ -87,6 +106,7 @@ def _read(raw: bytes, source: XmlSource) -> etree._Element | None:
     )
     depth = count = 0
     for event, element in reader:
+        given.begun = True
         if event == "end":
             depth -= 1
             continue

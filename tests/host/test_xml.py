@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.host.xml import DEEPEST, MOST_ATTRIBUTES, XmlError, XmlSource, read_xml
+from relay.host.xml import DEEPEST, LONGEST_PROLOG, MOST_ATTRIBUTES, XmlError, XmlSource, read_xml
 
 SOURCE = XmlSource(most_elements=100)
 
@@ -42,6 +44,25 @@ def test_what_is_beyond_a_limit_is_refused_however_it_is_read(raw: bytes) -> Non
         with pytest.raises(XmlError) as caught:
             read_xml(raw, XmlSource(100, recover=recover))
         assert not caught.value.malformed
+
+
+@pytest.mark.parametrize("recover", [False, True])
+def test_the_declarations_of_a_document_type_are_not_read(*, recover: bool) -> None:
+    """Two megabytes of them took a minute and more; they are refused before a tenth of a second's worth is read."""
+    declared = b"".join(b" x%x ID #IMPLIED" % number for number in range(130_000))
+    started = time.process_time()
+    with pytest.raises(XmlError) as caught:
+        read_xml(b"<!DOCTYPE a [<!ATTLIST a" + declared + b">]><a/>", XmlSource(100, recover=recover))
+    assert not caught.value.malformed
+    assert time.process_time() - started < 1
+
+
+def test_an_element_may_come_late_but_not_later() -> None:
+    """A comment before the first element may be long, up to a limit; what follows that element has none of the kind."""
+    near = b"<!--" + b"x" * (LONGEST_PROLOG - 100) + b"--><a>" + b"y" * LONGEST_PROLOG + b"</a>"
+    assert len(read_xml(near, SOURCE).text or "") == LONGEST_PROLOG
+    with pytest.raises(XmlError, match="too late"):
+        read_xml(b"<!--" + b"x" * LONGEST_PROLOG + b"--><a/>", SOURCE)
 
 
 @pytest.mark.parametrize("raw", [b"<a>&#xD800;</a>", b"<a b='&#xDFFF;'/>", b"<a><b/>x&#xD800;</a>"])

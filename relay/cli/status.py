@@ -44,7 +44,7 @@ def _print(status: Json) -> None:
         data(plain(f"  fix: {one['fix']}"))
     if status["jobs"]:
         print_table(("state", "jobs"), [(state, str(number)) for state, number in status["jobs"].items()])
-    elif any(one["subject"] == "store" for one in status["conditions"]):
+    elif status["state"] == "starting" and any(one["subject"] == "store" for one in status["conditions"]):
         data("jobs: not known until the store can be read")
     else:
         data("no open jobs")

@@ -60,7 +60,7 @@ _ROWS = (
     Code(1027, "error", "the relay's own certificate ends within 7 days or has ended", "renew it now and replace the file; the relay takes it over by itself"),
     Code(1028, "critical", "a key that signs work is too short, or is given twice", "make one of 32 random bytes, as 'openssl rand -base64 32' does, and give it to the relay and to ServiceNow"),
     # 2xxx: the ServiceNow side
-    Code(2001, "error", "ServiceNow cannot be reached", "check DNS, proxy and firewall for the instance's host on port 443", retryable=True),
+    Code(2001, "error", "ServiceNow cannot be reached", "check DNS, proxy and firewall for the instance's host and port", retryable=True),
     Code(2002, "error", "the TLS handshake with ServiceNow failed", "check servicenow.tls (CA file, pins, minimum version) and the clock", retryable=True),
     Code(2003, "warning", "ServiceNow did not answer in time", "if it stays so, look at the instance's load or raise servicenow.timeout", retryable=True),
     Code(2004, "warning", "the connection to ServiceNow broke before the answer was complete", "if it stays so, look at proxies and firewalls between", retryable=True),
@@ -76,7 +76,7 @@ _ROWS = (
     Code(2014, "error", "ServiceNow's answer is larger than the relay reads", "none needed: the relay asks again for less", retryable=True),
     Code(2015, "error", "ServiceNow rejected the request", "look at the message; a business rule or data policy of the instance may forbid it"),
     Code(2016, "info", "the record no longer exists in ServiceNow or is hidden from the relay's user", "none needed, unless records vanish that should not"),
-    Code(2017, "error", "ServiceNow refused to issue an OAuth token", "check the OAuth application's client id, secret and allowed grant type", retryable=True),
+    Code(2017, "error", "ServiceNow refused to issue an OAuth token", "check the OAuth application's client id, secret and allowed grant type; with oauth_jwt also its key, key_id and subject", retryable=True),
     Code(2018, "warning", "the relay's ecc_agent record cannot be kept current", "give the relay's user write access to ecc_agent, or set servicenow.register to false", retryable=True),
     Code(2019, "error", "ServiceNow returned records that were not asked for", "check that the agent, queue and state columns of ecc_queue exist and are readable", retryable=True),
     Code(2020, "error", "the proxy refused the connection to ServiceNow", "check servicenow.proxy and the proxy's rules", retryable=True),

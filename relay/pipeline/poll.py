@@ -93,6 +93,9 @@ class Poll:
         except ServiceNowError as error:
             self._trouble += 1
             parts.conditions.fail("servicenow", error)
+            # Where these met it first, they have told it as a trouble of their own, with a fix that leads astray.
+            parts.conditions.clear("agent")
+            parts.conditions.clear("anchor")
             return TROUBLE.delay(self._trouble, parts.jitter(), error.after)
         except StorageError as error:
             if error.number == UNWRITABLE:

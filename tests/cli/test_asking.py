@@ -131,7 +131,7 @@ def test_status_while_the_store_cannot_be_read(tmp_path: Path) -> None:
     """Jobs that cannot be counted are not said to be none."""
     configured(tmp_path)
     closed = {"subject": "store", "severity": "critical", "error": "BSR-5008", "since": "now", "fix": "give it back"}
-    with daemon(tmp_path, ok({**STATUS, "jobs": {}, "conditions": [closed]})):
+    with daemon(tmp_path, ok({**STATUS, "state": "starting", "jobs": {}, "conditions": [closed]})):
         assert run(tmp_path, "status").stdout.endswith("jobs: not known until the store can be read\n")
 
 

@@ -275,6 +275,19 @@ async def test_a_stop_brings_home_what_was_done(world: World) -> None:
 
 
 @in_world()
+async def test_a_poll_that_fails_takes_over_what_others_met_first(world: World) -> None:
+    """The row and the anchor find ServiceNow away before the first poll does: their fixes would lead astray."""
+    life = world.life()
+    life.conditions.fail("agent", ServiceNowError(2018))
+    life.conditions.fail("anchor", ServiceNowError(2026))
+    world.queue.faults["poll"].append("not sent")
+    await life.until(lambda: life.conditions.has("servicenow"))
+    assert not life.conditions.has("agent")
+    assert not life.conditions.has("anchor")
+    await life.stop()
+
+
+@in_world()
 async def test_a_stop_with_servicenow_away_leaves_the_answers_in_the_store(world: World) -> None:
     """What cannot be delivered waits for the next start, and the stop does not wait for it."""
     one = world.queue.output(1)

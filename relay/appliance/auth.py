@@ -63,6 +63,7 @@ class Account:
         self._refusals = Refusals()
         self._live: tuple[float, ...] = ()
         self._tried: Secret | None = None
+        self._chances: tuple[float, ...] = ()
         self._asked = -math.inf
 
     async def token(self) -> Token:
@@ -84,7 +85,7 @@ class Account:
     def accepted(self, token: Token) -> None:
         """The appliance accepted this token: whatever refuses it later is its age."""
         self._proven = token
-        self._refusals = Refusals()
+        self._refusals, self._chances = Refusals(), ()
 
     def rejected(self, token: Token) -> None:
         """The appliance refused this token: drop it. One that never worked counts as a refusal of the account."""
@@ -126,8 +127,8 @@ class Account:
     async def _request(self) -> Token:
         secret = self._secret()
         if secret != self._tried:
-            # A new secret is a new chance; the pauses were for the old one.
-            self._refusals, self._tried = Refusals(), secret
+            self._tried = secret
+            self._new_chance()
         now = self._asked = self._clock.monotonic()
         wait = self._wait(now)
         if wait > 0:
@@ -144,6 +145,12 @@ class Account:
         except HttpFault as fault:
             raise translate(fault, name=self._name, maybe_sent=False) from None
         return self._judge(response, now)
+
+    def _new_chance(self) -> None:
+        """The pauses were for another secret than this one, unless it changes all the time."""
+        chances = lockout.chance(self._chances, self._clock.monotonic())
+        if self._refusals.count and chances is not None:
+            self._refusals, self._chances = Refusals(), chances
 
     def _secret(self) -> Secret:
         try:

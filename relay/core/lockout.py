@@ -17,6 +17,12 @@ SEVERAL = 3
 PAUSES = (15.0, 30.0, 60.0, 120.0, 240.0, 480.0, 900.0)
 """Seconds after the first, second, ... refusal in a row, then always the last: six attempts in the first 15 minutes."""
 
+CHANCES = 3
+"""Changed secrets that end a pause. More of them, within `CHANCES_IN` seconds, are a file that two programs fight over,
+each of whose contents would be one refusal more."""
+
+CHANCES_IN = 900.0
+
 MOST_TOKENS = 20
 """Live tokens that the relay takes for itself of the 30: other programs may use the account, too."""
 
@@ -38,6 +44,12 @@ def refused(refusals: Refusals, now: float) -> Refusals:
     """The account was refused once more."""
     pause = PAUSES[min(refusals.count, len(PAUSES) - 1)]
     return Refusals(refusals.count + 1, now + pause)
+
+
+def chance(given: tuple[float, ...], now: float) -> tuple[float, ...] | None:
+    """Whether a changed secret ends the pause after a refusal: the times of such chances with this one, or None."""
+    recent = tuple(time for time in given if time > now - CHANCES_IN)
+    return (*recent, now) if len(recent) < CHANCES else None
 
 
 def issued(live: tuple[float, ...], now: float, expires: float) -> tuple[float, ...]:

@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from relay.core import lockout
 from relay.core.errors import ConfigError, ServiceNowError
 from relay.core.jobs import Json
 from relay.core.secret import Secret
@@ -94,6 +95,7 @@ class OAuth:
         self._failure: ServiceNowError | None = None
         self._failures = 0
         self._try_again_at = 0.0
+        self._chances: tuple[float, ...] = ()
 
     async def header(self) -> Secret:
         """`Bearer ...`."""
@@ -115,10 +117,12 @@ class OAuth:
         return True
 
     def renew(self) -> bool:
-        """Read the secrets again. Changed ones are tried at once, whatever became of the former."""
+        """Read the secrets again. Changed ones are tried at once, unless they change all the time."""
         changed = self._grant.renew()
-        if changed:
+        chances = lockout.chance(self._chances, self._clock.monotonic())
+        if changed and self._failures and chances is not None:
             self._forgive()
+            self._chances = chances
         return changed
 
     def _forgive(self) -> None:
@@ -142,6 +146,7 @@ class OAuth:
                 return former
             raise failure from None
         self._forgive()
+        self._chances = ()
         self._ends = now + token.life
         self._renew_at = now + max(token.life - EARLY, token.life / 2)
         return token.header

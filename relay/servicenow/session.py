@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 
 import structlog
 
+from relay.core import lockout
 from relay.core.errors import ServiceNowError
 from relay.core.jobs import Json
 from relay.core.secret import Secret
@@ -47,6 +48,7 @@ class Shared:
     _refusals: int = 0
     _quiet_until: float = 0.0
     _signing_in: bool = False
+    _chances: tuple[float, ...] = ()
 
     def now(self) -> float | None:
         """The instance's clock, seconds since the epoch; None without a fresh reading."""
@@ -84,11 +86,13 @@ class Shared:
 
     def signed_in(self) -> None:
         """A session was let in that had not been before. Of others their cookies may be all that lets them in."""
-        self._refusals = 0
+        self._refusals, self._chances = 0, ()
 
     def renewed(self) -> None:
-        """The credentials are others than those that were refused: they are tried at once."""
-        self._refusals = 0
+        """The credentials are others than those that were refused: they are tried at once, unless they always are."""
+        chances = lockout.chance(self._chances, self.clock.monotonic())
+        if self._refusals and chances is not None:
+            self._refusals, self._chances = 0, chances
 
     def refused(self) -> None:
         """A session was not let in, with credentials that have no chance to be better at once."""

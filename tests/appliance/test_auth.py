@@ -317,6 +317,23 @@ async def test_a_rotated_secret_is_a_new_chance(bench: Bench, certificate: Certi
         await appliance.aclose()
 
 
+async def test_a_secret_that_always_changes_is_no_chance(bench: Bench, certificate: Certificate) -> None:
+    """Three other secrets are tried at once, the fourth when the pause is over: accounts are locked by refusals."""
+    fake = FakeAppliance(secret="right")
+    async with HttpsServer(fake, certificate) as server:
+        appliance = bench.make(server.url)
+        for number in range(10):
+            bench.write_secret(f"wrong-{number}")
+            with pytest.raises(ApplianceError):
+                await appliance.admit(work())
+        assert len(fake.token_requests) == 4
+        bench.clock.now += 15
+        bench.write_secret("right")
+        await appliance.admit(work())
+        assert (await appliance.call(work())).status == 200
+        await appliance.aclose()
+
+
 async def test_an_unreadable_secret(bench: Bench, certificate: Certificate) -> None:
     """A secret that cannot be read is BSR-3005 with the reason, and asks nobody for anything."""
     fake = FakeAppliance()

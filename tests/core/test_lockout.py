@@ -5,7 +5,18 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.lockout import MOST_TOKENS, PAUSES, Refusals, issued, refused, renew_at, wait_for_token
+from relay.core.lockout import (
+    CHANCES,
+    CHANCES_IN,
+    MOST_TOKENS,
+    PAUSES,
+    Refusals,
+    chance,
+    issued,
+    refused,
+    renew_at,
+    wait_for_token,
+)
 
 
 @given(st.floats(0, 1e6), st.lists(st.floats(0, 100), max_size=30))
@@ -22,6 +33,22 @@ def test_a_refused_account_is_tried_at_most_six_times_in_a_quarter_of_an_hour(
     assert sum(1 for time in tries if time < start + 900 - 1e-6) <= 6
     for index in range(len(PAUSES), len(tries) - 1):
         assert tries[index + 1] - tries[index] >= 900 - 1e-6
+
+
+@given(st.floats(0, 1e6), st.lists(st.floats(0, 400), max_size=30))
+def test_changed_secrets_end_few_pauses(start: float, pauses: list[float]) -> None:
+    """However often a secret changes, three of its contents in any quarter of an hour are tried without a pause."""
+    now, had = start, tuple[float, ...]()
+    tries = []
+    for pause in pauses:
+        now += pause
+        chances = chance(had, now)
+        if chances is not None:
+            had = chances
+            tries.append(now)
+    for first, fourth in zip(tries, tries[CHANCES:], strict=False):
+        assert fourth - first >= CHANCES_IN
+    assert len(tries) >= min(CHANCES, len(pauses))
 
 
 def test_pauses_grow() -> None:

@@ -182,6 +182,24 @@ async def test_a_changed_secret_is_tried_at_once() -> None:
     assert endpoint.forms[-1]["client_secret"] == Secret("right")
 
 
+async def test_a_secret_that_always_changes_is_no_chance() -> None:
+    """Three changed secrets are tried at once; with more the pauses go on, until there is a token."""
+    clock, endpoint, secret = Clock(), Endpoint(), Secret("wrong")
+    auth = OAuth(ClientGrant("id", lambda: secret), endpoint.fetch, clock)
+    endpoint.trouble = REFUSAL
+    tries = []
+    for number in range(6):
+        with pytest.raises(ServiceNowError):
+            await auth.header()
+        tries.append(len(endpoint.forms))
+        secret = Secret(f"wrong-{number}")
+        assert auth.renew()
+    assert tries == [1, 2, 3, 4, 4, 4]
+    clock.time += 60.0
+    endpoint.trouble = None
+    assert await shown(auth) == "Bearer t5"
+
+
 async def test_refused_token_is_dropped_once() -> None:
     """A refused token is dropped; one that another session has fetched since is not."""
     endpoint = Endpoint()

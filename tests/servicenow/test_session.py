@@ -96,8 +96,8 @@ async def test_wrong_password(connect: Any) -> None:
         assert len(server.requests) == 1
 
 
-def rotate(file: Path) -> None:
-    file.write_text("another-password")
+def rotate(file: Path, text: str = "another-password") -> None:
+    file.write_text(text)
 
 
 async def test_refused_credentials_rest(connect: Any) -> None:
@@ -177,6 +177,27 @@ async def test_rotated_password(connect: Any, secret_file: Path) -> None:
         rotate(secret_file)
         await poll(instance)
         assert len(server.requests) == 2
+
+
+async def test_a_password_that_always_changes_is_no_chance(connect: Any, secret_file: Path) -> None:
+    """Three other passwords are tried at once after a refusal; with more the pauses go on, until one is let in."""
+    right: list[bool] = []
+    async with connect(lambda _request: EMPTY if right else answer(401, {})) as (instance, server):
+        tries = []
+        for number in range(6):
+            await failure(instance)
+            tries.append(len(server.requests))
+            rotate(secret_file, f"wrong-{number}")
+            assert list(instance.renew()) == []
+        assert tries == [1, 2, 3, 4, 4, 4]
+        right.append(True)
+        instance.shared._quiet_until = 0.0
+        await poll(instance)
+        assert instance.shared.trusted
+        instance.shared.refused()
+        rotate(secret_file)
+        assert list(instance.renew()) == []
+        assert instance.shared.trusted
 
 
 async def test_rotated_credential(connect: Any, authority: Authority, tmp_path: Path) -> None:

@@ -27,6 +27,13 @@ def locate(explicit: Path | None, environ: Mapping[str, str], *, root: bool, sys
     folder = environ.get("CONFIGURATION_DIRECTORY", "").partition(":")[0]
     if folder:
         return Path(folder) / MAIN_FILE
-    if root or system.exists():
+    if root or _is_there(system):
         return system
     return platformdirs.user_config_path("bseries-relay") / MAIN_FILE
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        return file.exists()
+    except PermissionError:
+        return True  # its folder is the service's; reading the file tells the user that it is not theirs

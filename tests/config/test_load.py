@@ -205,3 +205,15 @@ def test_where_the_configuration_is(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert locate(None, {}, root=False, system=system) == tmp_path / "user/bseries-relay/relay.yaml"
     system.write_text("")
     assert locate(None, {}, root=False, system=system) == system
+
+
+def test_a_folder_that_may_not_be_looked_into_has_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is not of the service's group is told so by the file, not by a fault of the relay."""
+
+    def refused(_: Path) -> bool:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "exists", refused)
+    assert locate(None, {}, root=False, system=tmp_path / "system.yaml") == tmp_path / "system.yaml"

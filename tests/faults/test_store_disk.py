@@ -71,7 +71,7 @@ async def test_small_steps_are_still_stored_on_a_full_disk(tmp_path: Path) -> No
 
 async def test_a_disk_that_is_full_from_the_beginning(tmp_path: Path) -> None:
     """Where there is no room for the first byte the store is BSR-5004, the log BSR-5007, and no wreck is left."""
-    with small_disk(tmp_path / "disk", "64k") as disk:
+    with small_disk(tmp_path / "disk", "256k") as disk:
         (disk / "state").mkdir()
         filler = fill(disk)
         with pytest.raises(StorageError) as error:

@@ -34,10 +34,16 @@ class Marks:
         """Search for this secret too; of a private key for each line but the first, which begins alike in all keys."""
         self.texts[name] = text
         lines = text.splitlines()
-        for before, line in zip(["", *lines], lines, strict=False):
-            if not line.startswith("-----") and not before.startswith("-----"):
-                for form, needle in _forms(_core(line.strip())):
-                    self._needles.setdefault(needle, (name, form))
+        looked_for = [
+            line.strip()
+            for before, line in zip(["", *lines], lines, strict=False)
+            if not line.startswith("-----") and not before.startswith("-----")
+        ]
+        # A line of base64 may be so full of + and / that no part of it is long enough; a key has others.
+        cores = [core for core in map(_core, looked_for) if len(core) >= WINDOW or len(looked_for) == 1]
+        assert cores, name
+        for form, needle in (pair for core in cores for pair in _forms(core)):
+            self._needles.setdefault(needle, (name, form))
         return text
 
     def make(self, name: str, *, special: bool = True) -> str:

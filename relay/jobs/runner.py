@@ -112,6 +112,7 @@ class Runner:
         drive.wake.clear()
         drive.empty = False
         drive.next_due = None
+        drive.steady = self._clock.monotonic()
         if not stage.open():
             drive.empty = True
             return []
@@ -165,8 +166,9 @@ class Runner:
             wait = min(wait, over + 0.001)
         now = self._clock.monotonic()
         for _, until in self._rests.values():
-            if until > now:
-                wait = min(wait, until - now + 0.001)
+            # By the moment of the look, as above: a rest that ended since then is over now.
+            if until > drive.steady:
+                wait = min(wait, max(0.0, until - now) + 0.001)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(drive.wake.wait(), wait)
 

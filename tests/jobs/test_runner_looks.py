@@ -9,6 +9,7 @@ import pytest
 from support.bench import Bench, on_bench
 from support.virtual import VirtualClock, run
 
+from relay.core.errors import WorkError
 from relay.core.jobs import Job
 from relay.jobs.ledger import Move
 
@@ -28,6 +29,28 @@ async def test_what_falls_due_between_two_looks_is_not_missed(bench: Bench) -> N
     bench.start(bench.stage())
     await asyncio.sleep(1)
     assert bench.handled == ["a"]
+    await bench.stop()
+
+
+@on_bench
+async def test_a_rest_that_ends_during_a_look_is_not_missed(bench: Bench) -> None:
+    """A job whose rest after a fault ends between the look for due work and the sleep goes at once."""
+    look = bench.store.next_due
+
+    async def slow(*given: Any) -> float | None:
+        found = await look(*given)
+        await asyncio.sleep(0.7)
+        return found
+
+    async def fail(_: object) -> None:
+        if len(bench.calls) == 1:
+            raise WorkError(4006)
+
+    bench.store.next_due, bench.before = slow, fail  # type: ignore[method-assign]
+    bench.start(bench.stage())
+    await bench.add("a")
+    await asyncio.sleep(5)
+    assert bench.handled == ["a", "a"]
     await bench.stop()
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from relay.audit.keys import KEY_EVENT
 from relay.audit.segments import lines, number_of, segments
 from relay.core.chain import Head, follows
 from relay.core.checkpoint import Note
@@ -67,8 +68,8 @@ def load(folder: Path) -> Place | None:
     return None
 
 
-def regrow(folder: Path, head: Head, witness: Note | None) -> Tree:
-    """The tree over a log whose chain ends at `head`.
+def regrow(folder: Path, head: Head, witness: Note | None) -> tuple[Tree, tuple[bytes, ...]]:
+    """The tree over a log whose chain ends at `head`, and the lines about keys that no checkpoint covers.
 
     `witness` is the newest checkpoint that this log's key signed.
 
@@ -80,17 +81,20 @@ def regrow(folder: Path, head: Head, witness: Note | None) -> Tree:
     if witness is not None and witness.size > head.seq:
         raise StorageError(5011, f"line {head.seq + 1} is missing: a signed checkpoint covers {witness.size} lines")
     saved = load(folder) if witness is not None else None
-    tree = _from(folder, saved, head, witness) if saved is not None else None
+    told: list[bytes] = []
+    tree = _from(folder, saved, head, witness, told) if saved is not None else None
     if tree is None:
-        tree = _from(folder, Place(), head, witness)
+        told.clear()
+        tree = _from(folder, Place(), head, witness, told)
     if tree is None:
         raise StorageError(5011, f"{folder}: its lines do not fit its last line, {head.seq}, or its newest checkpoint")
-    return tree
+    return tree, tuple(told)
 
 
-def _from(folder: Path, start: Place, head: Head, witness: Note | None) -> Tree | None:
+def _from(folder: Path, start: Place, head: Head, witness: Note | None, told: list[bytes]) -> Tree | None:
     """The tree, begun at a place; None when the log does not go on from there to its end, by way of the witness."""
-    texts = _after(folder, start)
+    covered = witness.size if witness is not None else 0
+    texts = _noted(_after(folder, start), start.head.seq, covered, told)
     first = next(texts, None)
     fits = start.head == head if first is None else follows(first, start.head)
     if not fits:
@@ -105,6 +109,14 @@ def _from(folder: Path, start: Place, head: Head, witness: Note | None) -> Tree 
             return None
     tree = tree.with_leaves(leaves)
     return tree if tree.size == head.seq else None
+
+
+def _noted(texts: Iterable[bytes], seq: int, covered: int, told: list[bytes]) -> Iterator[bytes]:
+    """The lines after number `seq`; what tells of a key and lies beyond `covered` is kept."""
+    for number, text in enumerate(texts, seq + 1):
+        if number > covered and KEY_EVENT in text:
+            told.append(text)
+        yield text
 
 
 def _after(folder: Path, start: Place) -> Iterator[bytes]:

@@ -11,6 +11,7 @@ the next start, because the new key is still there.
 from __future__ import annotations
 
 import base64
+import json
 import os
 import stat
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from relay.core.checkpoint import Checkpoint, PublicKey, Signature, parse_keys
+from relay.core.checkpoint_trust import Told
 from relay.core.errors import StorageError
 from relay.host.files import private_folder, sync_folder, write_private
 
@@ -29,6 +31,8 @@ NEXT_FILE: Final = "audit.key.next"
 """In the key folder: the signing key, and the one of a rotation under way."""
 KNOWN_FILE: Final = "keys.vkey"
 """In the log's folder: the public keys, one a line, the current one last."""
+KEY_EVENT: Final = b'"event":"key"'
+"""What a line that tells of a key holds."""
 _PREFIX: Final = "PRIVATE+KEY+"
 _ED25519: Final = b"\1"
 _LARGEST: Final = 64 * 1024
@@ -172,3 +176,23 @@ def add_known(log_folder: Path, key: PublicKey) -> None:
 
 def _unusable(path: Path, error: OSError) -> StorageError:
     return StorageError(5012, f"{path}: {error.strerror or type(error).__name__}")
+
+
+def keys_told(seq: int, text: bytes) -> list[Told]:
+    """The keys that a line tells of."""
+    try:
+        entry = json.loads(text)
+    except (ValueError, RecursionError):
+        return []
+    if not isinstance(entry, dict) or entry.get("event") != "key":
+        return []
+    key, former = _key(entry.get("key")), _key(entry.get("former"))
+    told = [] if key is None else [Told(seq, key, former)]
+    return told if former is None else [*told, Told(seq, former)]
+
+
+def _key(vkey: object) -> PublicKey | None:
+    try:
+        return PublicKey.parse(str(vkey))
+    except ValueError:
+        return None

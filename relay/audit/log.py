@@ -42,6 +42,10 @@ class AuditLog:
 
     def __init__(self, folder: Path, segment: Segment, place: Place, memory: Memory, clock: Clock) -> None:
         self.folder = folder
+        self.told: tuple[bytes, ...] = ()
+        """Lines about keys that no checkpoint covers and nobody judged: whoever can write the folder can add one."""
+        self.witness: Note | None = None
+        """The newest checkpoint at the start, until it was judged whether the relay's own key signed it."""
         self._segment = segment
         self._place = self._kept = place
         self._keeping = threading.Lock()
@@ -58,8 +62,10 @@ class AuditLog:
 
         """
         folder, memory = state / FOLDER, Memory()
-        segment, place = await asyncio.to_thread(_open, folder, memory, timestamp(clock.wall()))
-        return cls(folder, segment, place, memory, clock)
+        segment, place, told, witness = await asyncio.to_thread(_open, folder, memory, timestamp(clock.wall()))
+        opened = cls(folder, segment, place, memory, clock)
+        opened.told, opened.witness = told, witness
+        return opened
 
     async def close(self) -> None:
         """Write what was asked, then close the file. May be called twice."""
@@ -148,18 +154,19 @@ class AuditLog:
             self._memory.add(key)
 
 
-def _open(folder: Path, memory: Memory, now: str) -> tuple[Segment, Place]:
-    """The segment to go on with, and the place that the log has reached."""
+def _open(folder: Path, memory: Memory, now: str) -> tuple[Segment, Place, tuple[bytes, ...], Note | None]:
+    """The segment to go on with, the place that the log has reached, uncovered lines about keys, the checkpoint."""
     segment, head = open_segment(folder, memory, now)
     try:
-        tree = regrow(folder, head, _witness(folder))
+        witness = _witness(folder)
+        tree, told = regrow(folder, head, witness)
     except OSError as error:
         segment.close()
         raise StorageError(5007, f"{folder}: {error.strerror}") from error
     except BaseException:
         segment.close()
         raise
-    return segment, Place(head, tree, segment.number, segment.end)
+    return segment, Place(head, tree, segment.number, segment.end), told, witness
 
 
 def _witness(folder: Path) -> Note | None:

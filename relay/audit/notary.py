@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +18,8 @@ from relay.audit.keys import (
     NEXT_FILE,
     SigningKey,
     add_known,
+    check,
+    keys_told,
     known_keys,
     read_key,
     replace_key,
@@ -25,7 +27,7 @@ from relay.audit.keys import (
 )
 from relay.audit.log import AuditLog
 from relay.audit.segments import segments
-from relay.core.checkpoint import Checkpoint, Note, PublicKey, origin_of
+from relay.core.checkpoint import Checkpoint, Note, PublicKey, origin_of, signers
 from relay.core.errors import StorageError
 
 log = structlog.get_logger("relay.audit")
@@ -111,6 +113,9 @@ class Notary:
         if self._key is not None:
             return self._key
         key, following, known = await self._off_loop(self._read)
+        if following is None and _is_former(key, known):
+            raise StorageError(5012, f"{self._key_folder / KEY_FILE} is a former key, which may sign no more")
+        self._refuse_strangers({one.public for one in (key, following) if one is not None})
         if following is not None:
             await self._change(key, following, "")
             return following
@@ -119,12 +124,25 @@ class Notary:
                 raise StorageError(5012, f"{self._key_folder} holds none any more, though checkpoints were signed")
             key = SigningKey.make(self._name)
             await self._off_loop(lambda: write_key(self._key_folder, key))
-        if _is_former(key, known):
-            raise StorageError(5012, f"{self._key_folder / KEY_FILE} is a former key, which may sign no more")
         if key.public not in known:
             await self._introduce(key, None, "")
         self._key = key
         return key
+
+    def _refuse_strangers(self, own: Collection[PublicKey]) -> None:
+        """Refuse to sign over a line that tells of a key which is not ours.
+
+        A checkpoint vouches for the keys in the lines that it covers, so no line of another's may be under one. Nor may
+        one that only another's checkpoint covers: `keys.vkey` lies in the folder, where its writer can name any key.
+        """
+        witness = self._audit.witness
+        if own and witness is not None and not signers(witness, own, check):
+            raise StorageError(5012, f"the newest checkpoint, over {witness.size} lines, is of a key not the relay's")
+        for line in self._audit.told:
+            for told in keys_told(0, line):
+                if told.key not in own:
+                    raise StorageError(5012, f"the log tells of a key that is not the relay's: {told.key.vkey}")
+        self._audit.told, self._audit.witness = (), None
 
     def _read(self) -> tuple[SigningKey | None, SigningKey | None, list[PublicKey]]:
         folder = self._audit.folder

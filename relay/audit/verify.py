@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from relay.audit import checkpoints
-from relay.audit.keys import check, known_keys
+from relay.audit.keys import KEY_EVENT, check, keys_told, known_keys
 from relay.audit.segments import Line, lines, segments
 from relay.core.chain import Bad, Verdict, verify
 from relay.core.checkpoint import Note, PublicKey
 from relay.core.checkpoint_trust import Judgement, Seen, Told, judge
 from relay.core.merkle import EMPTY, Tree, leaf_hash
 
-_KEY_EVENT = b'"event":"key"'
 _PORTION = 4096
 """Lines whose leaves go into the tree together."""
 
@@ -122,8 +120,8 @@ class _Walk:
         number = self._tree.size + len(self._leaves)
         if number in self.sizes or len(self._leaves) == _PORTION:
             self._grow()
-        if _KEY_EVENT in text:
-            self._told += _told(number, text)
+        if KEY_EVENT in text:
+            self._told += keys_told(number, text)
 
     def _grow(self) -> None:
         self._tree = self._tree.with_leaves(self._leaves)
@@ -142,24 +140,4 @@ def _size(segment: Path) -> int | None:
     try:
         return segment.stat().st_size
     except FileNotFoundError:
-        return None
-
-
-def _told(seq: int, text: bytes) -> list[Told]:
-    """The keys that a line tells of."""
-    try:
-        entry = json.loads(text)
-    except (ValueError, RecursionError):
-        return []
-    if not isinstance(entry, dict) or entry.get("event") != "key":
-        return []
-    key, former = _key(entry.get("key")), _key(entry.get("former"))
-    told = [] if key is None else [Told(seq, key, former)]
-    return told if former is None else [*told, Told(seq, former)]
-
-
-def _key(vkey: object) -> PublicKey | None:
-    try:
-        return PublicKey.parse(str(vkey))
-    except ValueError:
         return None

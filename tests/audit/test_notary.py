@@ -13,13 +13,15 @@ from structlog.testing import capture_logs
 from support.auditlog import entry, failing, opened, whole
 
 from relay.audit import checkpoints
-from relay.audit.keys import KEY_FILE, NEXT_FILE, SigningKey, check, known_keys, read_key, write_key
+from relay.audit.keys import KEY_FILE, NEXT_FILE, SigningKey, add_known, check, known_keys, read_key, write_key
 from relay.audit.log import AuditLog
 from relay.audit.notary import Notary
-from relay.audit.segments import FOLDER
+from relay.audit.segments import FIRST, FOLDER
 from relay.audit.verify import verify_folder
-from relay.core.checkpoint import parse_note, signers
+from relay.core.chain import entry_of, next_line
+from relay.core.checkpoint import Checkpoint, Note, parse_note, signers
 from relay.core.errors import StorageError
+from relay.core.merkle import Tree, leaf_hash
 
 
 @pytest.fixture
@@ -109,6 +111,36 @@ async def test_a_rotation_is_signed_by_both_keys(state: Path, keys: Path) -> Non
     await log.close()
     assert known_keys(state / FOLDER) == [old, new, second]
     assert verify_folder(state / FOLDER, [old]).sound
+
+
+@pytest.mark.parametrize("signed", [False, True])
+async def test_a_key_that_somebody_wrote_into_the_log_is_not_vouched_for(
+    state: Path, keys: Path, *, signed: bool
+) -> None:
+    """Over a line about a key that is not the relay's nothing is signed, and so nobody comes to trust it."""
+    log, notary = await begun(state, keys)
+    await notary.sign()
+    await log.close()
+    (known,) = known_keys(state / FOLDER)
+    stranger = SigningKey.make(known.name)
+    thief = stranger.public
+    forged, _ = next_line(log.head, entry_of(entry("", event="key", key=thief.vkey)), "2026-01-01T00:00:00.000Z")
+    with (state / FOLDER / FIRST).open("ab") as file:
+        file.write(forged + b"\n")
+    if signed:
+        tree = Tree().with_leaves(leaf_hash(raw[:-1]) for _, lines in whole(state) for raw in lines)
+        checkpoint = Checkpoint(known.name, tree.size, tree.root)
+        checkpoints.write(state / FOLDER, Note(checkpoint, (stranger.sign(checkpoint),)))
+        add_known(state / FOLDER, thief)
+        add_known(state / FOLDER, known)
+    log = await opened(state)
+    notary = Notary(log, keys, "relay01")
+    for ask in (notary.sign(), notary.rotate("admin"), notary.sign()):
+        with pytest.raises(StorageError, match="not the relay's") as error:
+            await ask
+        assert error.value.number == 5012
+    await log.close()
+    assert thief not in verify_folder(state / FOLDER, [known]).judgement.keys
 
 
 async def test_a_former_key_signs_no_more(state: Path, keys: Path) -> None:

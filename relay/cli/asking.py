@@ -66,14 +66,16 @@ def folders_of(config: Path | None) -> Folders:
     A file with problems tells it too: the daemon may well run with what it read before, and must be reached just then.
     """
     from relay.config.load import examine  # noqa: PLC0415  # `--help` stays light
-    from relay.config.locate import locate  # noqa: PLC0415  # as above
+    from relay.config.locate import SYSTEM, locate  # noqa: PLC0415  # as above
     from relay.config.problems import ConfigProblems  # noqa: PLC0415  # as above
     from relay.host.folders import find_folders  # noqa: PLC0415  # as above
 
-    examined = examine(locate(config, os.environ, root=os.geteuid() == 0), os.environ)
+    main = locate(config, os.environ, root=os.geteuid() == 0)
+    examined = examine(main, os.environ)
     storage = examined.settings.storage.directory
     if config is not None and storage is None and any(each.number in UNREADABLE for each in examined.errors):
         raise ConfigProblems(examined.errors)
     if config is not None and examined.errors:
         say(f"{len(examined.errors)} problem(s) in the configuration; 'config check' shows them")
-    return find_folders(os.environ, storage=storage)
+    # The service's configuration means the service's folders, also for its group, which may not look into all of them.
+    return find_folders(os.environ, storage=storage, usable=(lambda _: True) if main == SYSTEM else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -15,7 +16,9 @@ from click.testing import CliRunner, Result
 from support.configuration import SMALLEST
 
 from relay.cli import status
+from relay.cli.asking import folders_of
 from relay.cli.main import main
+from relay.config.locate import SYSTEM
 from relay.core.codes import code_of
 from relay.daemon import client
 
@@ -310,3 +313,13 @@ def test_a_socket_of_somebody_else_is_a_clear_error(tmp_path: Path, monkeypatch:
     assert CliRunner().invoke(main, ["status"]).exit_code == 77
     with pytest.raises(client.DaemonAway, match="reset"):
         ask([tmp_path / "denied", tmp_path / "broken"], tmp_path, "status")
+
+
+def test_the_services_configuration_means_its_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A member of the service's group may use its socket and not its state folder: it is the service that is asked."""
+    monkeypatch.setattr("relay.config.locate.locate", lambda *_, **__: SYSTEM)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    found = folders_of(None)
+    assert found.state == Path("/var/lib/bseries-relay")
+    assert found.socket == Path("/run/bseries-relay/control.sock")

@@ -41,6 +41,11 @@ def test_exposure_is_low() -> None:
     assert float(rated[1]) <= 1.2
 
 
+def test_administrators_keep_their_names() -> None:
+    """No user namespace: in one the kernel shows whoever uses the control socket as nobody, and so would the audit log."""
+    assert not re.search(r"^PrivateUsers=", UNIT.read_text(), re.MULTILINE)
+
+
 def test_verify_is_silent(tmp_path: Path) -> None:
     """Every key and value of the unit is known to systemd (another program stands for a command not installed)."""
     unit = tmp_path / UNIT.name

@@ -29,6 +29,8 @@ _ERRORS = frozenset(
 
 LONGEST_LIFE = 86400.0
 """A token that claims to live longer is renewed daily all the same."""
+SHORTEST_LIFE = 10.0
+"""A token that claims less would be asked for with every call; one that really ends before is refused, and renewed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ def read_token(body: bytes, now: float) -> Token | None:
         return None
     if isinstance(life, float) and not math.isfinite(life):  # a whole number of any length is finite
         return None
-    return Token(Secret(token), now, now + min(life, LONGEST_LIFE))
+    return Token(Secret(token), now, now + min(max(life, SHORTEST_LIFE), LONGEST_LIFE))
 
 
 def error_name(body: bytes) -> str | None:

@@ -110,6 +110,8 @@ def _text(ref: SecretRef, data: bytes) -> str:
     text = text.removesuffix("\n").removesuffix("\r")
     if not text:
         raise ConfigError(1009, f"{ref}: it is empty")
+    if text.startswith("\ufeff"):
+        raise ConfigError(1009, f"{ref}: it begins with a byte order mark; write it as UTF-8 without one")
     if "\0" in text:
         raise ConfigError(1009, f"{ref}: it holds a NUL character")
     return text

@@ -19,6 +19,7 @@ from relay.servicenow.auth import TROUBLE, ReadSecret
 log = structlog.get_logger("relay.servicenow")
 
 DEFAULT_LIFE: Final = 1800.0  # seconds; what an instance gives unless it says otherwise
+SHORTEST_LIFE: Final = 10.0  # seconds; a token that claims less would be asked for with every request
 EARLY: Final = 60.0  # seconds before its end that a token is renewed, so that no request carries a dying one
 REFUSED: Final = 2017
 
@@ -258,6 +259,6 @@ def token_of(answer: Json) -> Token:
         life = DEFAULT_LIFE
     return Token(
         Secret(f"Bearer {token}"),
-        life if 0 < life <= 10 * 365 * 86400 else DEFAULT_LIFE,
+        max(life, SHORTEST_LIFE) if 0 < life <= 10 * 365 * 86400 else DEFAULT_LIFE,
         Secret(refresh) if isinstance(refresh, str) and _TOKEN.fullmatch(refresh) else None,
     )

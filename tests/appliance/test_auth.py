@@ -484,6 +484,13 @@ def test_a_token_that_claims_to_live_for_ever() -> None:
     assert (token.secret.reveal(), token.issued, token.expires) == ("t", 5.0, 86405.0)
 
 
+def test_a_token_that_claims_to_end_at_once() -> None:
+    """A life of next to nothing is taken for ten seconds, so that no call asks for a token of its own."""
+    token = read_token(b'{"access_token": "t", "token_type": "Bearer", "expires_in": 1e-300}', 5.0)
+    assert token is not None
+    assert token.expires == 15.0
+
+
 def test_a_life_too_long_for_a_float() -> None:
     """A whole number of 400 digits is a long life, and no fault of ours."""
     token = read_token(b'{"access_token": "t", "token_type": "Bearer", "expires_in": %s}' % (b"9" * 400), 5.0)

@@ -68,11 +68,11 @@ def test_one_line_end_is_not_part_of_a_secret(tmp_path: Path, data: bytes, text:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"\n", b"hunter2\xff", b"hunter2\0", b"x" * (MAX_BYTES + 1)],
-    ids=["empty", "newline", "binary", "nul", "large"],
+    [b"", b"\n", b"hunter2\xff", b"hunter2\0", b"x" * (MAX_BYTES + 1), b"\xef\xbb\xbfhunter2"],
+    ids=["empty", "newline", "binary", "nul", "large", "marked"],
 )
 def test_what_is_no_secret(tmp_path: Path, data: bytes) -> None:
-    """Empty, binary and oversized files are BSR-1009."""
+    """Empty, binary and oversized files, and those with a byte order mark, are BSR-1009."""
     assert refusal(file_with(tmp_path, data)).number == 1009
 
 

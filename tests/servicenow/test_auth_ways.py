@@ -20,6 +20,7 @@ from relay.sandbox.access import JWT_BEARER
 from relay.sandbox.box import OAUTH_CLIENT, USER, Sandbox
 from relay.sandbox.configured import write_private
 from relay.sandbox.signin import KEY_ID, demand_certificate, offer_certificate, offer_key
+from relay.servicenow import auth_oauth
 from relay.servicenow.instance import Instance
 
 WAYS = ["basic", "oauth_client", "oauth_password", "oauth_jwt", "certificate"]
@@ -110,8 +111,9 @@ async def test_everything_was_revoked(box: Sandbox, way: str) -> None:
     assert dict(box.servicenow.access.grants) == ({GRANTS[way]: 2} if way in GRANTS else {})
 
 
-async def test_the_password_is_sent_rarely(box: Sandbox) -> None:
+async def test_the_password_is_sent_rarely(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Expired tokens are renewed by refresh token; the password goes out again only when that is refused."""
+    monkeypatch.setattr(auth_oauth, "SHORTEST_LIFE", 0.0)
     access = box.servicenow.access
     access.token_life = 0.2  # type: ignore[assignment] # a life shorter than any real one
     async with connected(box, "oauth_password") as instance:

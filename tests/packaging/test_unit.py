@@ -42,7 +42,7 @@ def test_exposure_is_low() -> None:
 
 
 def test_administrators_keep_their_names() -> None:
-    """No user namespace: in one the kernel shows whoever uses the control socket as nobody, and so would the audit log."""
+    """No user namespace: in one the kernel calls whoever uses the control socket nobody, and so does the audit log."""
     assert not re.search(r"^PrivateUsers=", UNIT.read_text(), re.MULTILINE)
 
 

@@ -16,7 +16,7 @@ MOST = 200
 
 @pytest.mark.parametrize(
     ("call", "step", "least"),
-    [("fsync", 2, 10), ("fdatasync", 1, 6), ("rename", 1, 12), ("unlink", 1, 2), ("pwrite64", 2, 5)],
+    [("fsync", 2, 10), ("fdatasync", 1, 4), ("rename", 1, 8), ("unlink", 1, 2), ("pwrite64", 2, 4)],
 )
 async def test_a_kill_at_any_step_leaves_one_provable_log(tmp_path: Path, call: str, step: int, least: int) -> None:
     """Killed at each such call in turn, what was acknowledged is there and proven, and the log is signed on."""

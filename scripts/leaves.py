@@ -186,8 +186,8 @@ def answers() -> str:
     lines.append(f"| `results/parameters` | the output's own columns back ({echoed}); its parameters back; {told} |")
     gone = ", ".join(f"`{name}`" for name in sorted(answer_writer._LEFT_OUT_HEADERS))  # noqa: SLF001  # what is told here
     lines.append(
-        f"| `results/httpHeaders` | the appliance's answer headers except {gone}, those with `token` or `authorization` "
-        "in their name, and those of the connection |"
+        f"| `results/httpHeaders` | the appliance's answer headers except {gone}, those with `token` or "
+        "`authorization` in their name, and those of the connection |"
     )
     return "\n".join(lines)
 

@@ -288,6 +288,10 @@ class Egress(httpcore.AsyncNetworkBackend):
             async with asyncio.timeout(self.connect_timeout):
                 connected = await dial(await look_up(host, port))
                 transport, wire = await asyncio.get_running_loop().create_connection(Wire, sock=connected)
+            peer = transport.get_extra_info("peername")
+            if peer is None:  # who hangs up at once has no address any more
+                wire.close()
+                raise ConnectionResetError("the other side hung up at once")
         except TimeoutError:
             CONNECTS[self.name, "failed"] += 1
             raise httpcore.ConnectTimeout("TCP") from None
@@ -299,7 +303,7 @@ class Egress(httpcore.AsyncNetworkBackend):
         self.wire = wire
         with contextlib.suppress(OSError):
             transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        address = transport.get_extra_info("peername")[0]
+        address = peer[0]
         side = (self.name, host, port)
         # An address other than the last one is news, the same one again is not.
         (log.debug if _ADDRESSES.get(side) == address else log.info)(

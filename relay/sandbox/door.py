@@ -122,6 +122,8 @@ class Door:
     async def leave(self) -> None:
         """Close for good."""
         await self.close()
+        # A client that has gone in the middle of its handshake: the loop takes notice of that now or never.
+        await asyncio.sleep(0.01)
         await self.behaviour.close()
         for task in list(self._state.tasks):
             task.cancel()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 
 import httpcore
 import pytest
 from support.server import HttpsServer, Request, Response, raw_server
 from support.tls import Authority, Certificate
 
+from relay.host import network
 from relay.host.network import HIGH_WATER, Egress, Stream, Wire
 from relay.host.tls import TlsOptions, client_context
 
@@ -161,4 +164,29 @@ async def test_a_peer_that_goes_as_the_handshake_ends_is_a_broken_connection(
         with pytest.raises(httpcore.ConnectError, match="ended in the TLS handshake"):
             await plain.start_tls(context, "localhost")
         assert egress.progress.stage == "tls"
+        assert isinstance(egress.progress.cause, OSError)
+
+
+async def test_a_peer_that_hangs_up_at_once_is_a_failed_connection(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that is reset before it could be looked at has no address any more, and nothing was sent on it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        reset = socket.create_connection(("127.0.0.1", port))
+        there, _ = listener.accept()
+        there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        there.close()
+        with pytest.raises(ConnectionResetError):
+            reset.recv(1)
+        reset.setblocking(False)
+
+        async def dialled(_: object) -> socket.socket:
+            return reset
+
+        monkeypatch.setattr(network, "dial", dialled)
+        egress = Egress("test", ("127.0.0.1", port), client_context(TlsOptions(authority.ca_file)), 5.0, proxied=False)
+        with pytest.raises(httpcore.ConnectError):
+            await egress.connect_tcp("127.0.0.1", port)
+        assert egress.progress.stage == "connecting"
         assert isinstance(egress.progress.cause, OSError)

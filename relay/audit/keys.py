@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -24,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from relay.core.checkpoint import Checkpoint, PublicKey, Signature, parse_keys
 from relay.core.checkpoint_trust import Told
 from relay.core.errors import StorageError
-from relay.host.files import private_folder, sync_folder, write_private
+from relay.host.files import private_folder, read_private, sync_folder, write_private
 
 KEY_FILE: Final = "audit.key"
 NEXT_FILE: Final = "audit.key.next"
@@ -102,21 +100,12 @@ def read_key(folder: Path, name: str = KEY_FILE) -> SigningKey | None:
     """
     path = folder / name
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise _unusable(path, error) from error
-    try:
-        if os.fstat(descriptor).st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise StorageError(5012, f"{path} can be read or changed by others; chmod it to 0600")
-        return SigningKey.parse(os.read(descriptor, _LARGEST).decode())
+        held = read_private(path, _LARGEST)
+        return None if held is None else SigningKey.parse(held.decode())
     except ValueError:
         raise StorageError(5012, f"{path} holds no signing key") from None
     except OSError as error:
         raise _unusable(path, error) from error
-    finally:
-        os.close(descriptor)
 
 
 def write_key(folder: Path, key: SigningKey, name: str = KEY_FILE) -> None:

@@ -28,7 +28,7 @@ def command(config: Path | None, *, as_json: bool, watch: bool) -> None:
             _print(status)
         if not watch:
             return
-        time.sleep(EVERY)
+        time.sleep(EVERY)  # until somebody at the terminal ends it
 
 
 def _print(status: Json) -> None:

@@ -84,6 +84,26 @@ def write_private(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
+def read_private(path: Path, largest: int) -> bytes | None:
+    """The first `largest` bytes of a file that its owner alone may touch; None when there is none.
+
+    Raises:
+        OSError: it cannot be read, or others can read or change it.
+
+    """
+    try:
+        # Not blocking: a pipe at this place must not stop the start for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    try:
+        if os.fstat(descriptor).st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise PermissionError(errno.EPERM, "others can read or change it; chmod it to 0600")
+        return os.read(descriptor, largest)
+    finally:
+        os.close(descriptor)
+
+
 def free_bytes(folder: Path) -> int:
     """Bytes that this user may still write to the folder's file system."""
     facts = os.statvfs(folder)

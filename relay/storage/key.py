@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import secrets
-import stat
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +20,7 @@ from typing import Self
 
 from relay.core.errors import StorageError
 from relay.core.secret import Secret
-from relay.host.files import private_folder, write_private
+from relay.host.files import private_folder, read_private, write_private
 
 KEY_FILE = "storage.key"
 SHORTEST = 32
@@ -134,13 +132,5 @@ def _with_self_made(key: StorageKey, path: Path) -> StorageKey:
 
 def _read(path: Path) -> Secret | None:
     """The text of the key file, None when there is none."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return None
-    try:
-        if os.fstat(descriptor).st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise StorageError(5009, f"{path} can be read or changed by others; chmod it to 0600")
-        return Secret(os.read(descriptor, _LARGEST_FILE).decode("utf-8", "surrogateescape"))
-    finally:
-        os.close(descriptor)
+    held = read_private(path, _LARGEST_FILE)
+    return None if held is None else Secret(held.decode("utf-8", "surrogateescape"))

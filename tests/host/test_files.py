@@ -12,7 +12,16 @@ import pytest
 
 from relay.core.errors import StorageError
 from relay.host import files
-from relay.host.files import FolderLock, disk_error, free_bytes, open_private, private_folder, write_at, write_private
+from relay.host.files import (
+    FolderLock,
+    disk_error,
+    free_bytes,
+    open_private,
+    private_folder,
+    read_private,
+    write_at,
+    write_private,
+)
 
 
 @pytest.fixture(params=[0o000, 0o077, 0o777])
@@ -232,3 +241,25 @@ def test_a_full_disk_does_not_keep_the_lock_from_being_taken(tmp_path: Path, mon
     monkeypatch.setattr(os, "pwrite", full)
     with FolderLock.take(tmp_path), pytest.raises(StorageError, match="unknown"):
         FolderLock.take(tmp_path)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o601])
+def test_a_private_file_is_read_only_as_long_as_it_is_private(tmp_path: Path, mode: int) -> None:
+    """A file that others can touch is refused with what to do; a missing one is none; of a long one comes the start."""
+    path = tmp_path / "key"
+    assert read_private(path, 9) is None
+    write_private(path, b"0123456789")
+    assert read_private(path, 9) == b"012345678"
+    path.chmod(mode)
+    with pytest.raises(PermissionError, match="chmod it to 0600"):
+        read_private(path, 9)
+
+
+def test_no_link_and_no_pipe_is_a_private_file(tmp_path: Path) -> None:
+    """A link is not followed, and a pipe holds up nobody."""
+    write_private(tmp_path / "key", b"x")
+    (tmp_path / "link").symlink_to(tmp_path / "key")
+    with pytest.raises(OSError, match="ymbolic"):
+        read_private(tmp_path / "link", 9)
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    assert read_private(tmp_path / "pipe", 9) == b""

@@ -5,19 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from support.pipeline import Life, World, in_world
+from support.pipeline import Life, World, claimed, in_world
 
 from relay.pipeline.forward import Forward
-
-
-async def claimed(world: World, *ids: str) -> Life:
-    """A life whose records are CLAIMED and wait in front of a closed appliance stage."""
-    life = world.life()
-    await life.poll._round()
-    stages = {stage.name: stage for stage in life.stages()}
-    await stages["claim"].handle([world.job(one) for one in ids])
-    assert [world.state(one) for one in ids] == ["CLAIMED"] * len(ids)
-    return life
 
 
 async def forward(life: Life, handler: Forward, *ids: str) -> None:

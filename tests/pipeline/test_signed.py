@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.appliances import FakeKeys, FakePolicy
 from support.memory import Gate
-from support.pipeline import Life, World, in_world
+from support.pipeline import Life, World, claimed, in_world
 from support.signing import KEY, KEY_ID, signature
 from support.virtual import run
 
@@ -38,16 +38,6 @@ def signed(world: World, number: int, operation: str = "unsafe", /, **other: Any
     text = other.pop("text", None)
     made = signature(**{**given, "by": "caller", "correlator": "c", **other}) if text is None else text
     return world.queue.output(number, payload=f"{operation} default sig={made}", agent_correlator="c")
-
-
-async def claimed(world: World, *ids: str) -> Life:
-    """A life whose records are CLAIMED and wait in front of a closed appliance stage."""
-    life = world.life()
-    await life.poll._round()
-    stages = {stage.name: stage for stage in life.stages()}
-    await stages["claim"].handle([world.job(one) for one in ids])
-    assert [world.state(one) for one in ids] == ["CLAIMED"] * len(ids)
-    return life
 
 
 async def forward(life: Life, *ids: str) -> None:

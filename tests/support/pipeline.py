@@ -241,3 +241,13 @@ def in_world(
         return wrapper
 
     return decorate
+
+
+async def claimed(world: World, *ids: str) -> Life:
+    """A life whose records are CLAIMED and wait in front of a closed appliance stage."""
+    life = world.life()
+    await life.poll._round()
+    stages = {stage.name: stage for stage in life.stages()}
+    await stages["claim"].handle([world.job(one) for one in ids])
+    assert [world.state(one) for one in ids] == ["CLAIMED"] * len(ids)
+    return life

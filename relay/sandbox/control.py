@@ -12,7 +12,7 @@ and the appliances' names.
 | update | table, sys_id, values | whether something changed |
 | hide | sys_ids | null; access rules hide exactly these rows from now on |
 | revoke | target | null; every token, and every session of the instance, is worth nothing |
-| set | target, values | names of what was set; see `Knobs`, `Rules`, `RateLimit`, `Device`, `Account` |
+| set | target, values | names of what was set; see `Knobs`, `Rules`, `RateLimit`, `Vendor`, `Device`, `Account` |
 | fault | target, fault | the fault; see `Fault` |
 | faults | target | the faults and how often they fired |
 | clear | target | null |
@@ -124,7 +124,7 @@ class Control:
     def _holders(self, target: str) -> list[object]:
         if target == "servicenow":
             instance = self.box.servicenow
-            return [instance.knobs, instance.rules, instance.rate]
+            return [instance.knobs, instance.rules, instance.rate, instance.vendor]
         device = self.box.appliances[target]
         return [device, *device.accounts.by_id.values()]
 

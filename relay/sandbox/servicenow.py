@@ -7,7 +7,7 @@ import gzip
 import uuid
 from email.utils import formatdate
 
-from relay.sandbox import attachments, batch, tableapi
+from relay.sandbox import attachments, batch, tableapi, vendor
 from relay.sandbox.access import User, failure
 from relay.sandbox.instance import Instance
 from relay.sandbox.lanes import BATCH, classify
@@ -64,6 +64,8 @@ class ServiceNow(Instance):
     async def _admitted(self, request: Request) -> Response:
         if request.path == "/oauth_token.do":
             return self.access.token(request)
+        if request.path in vendor.PATHS:
+            return self.vendor.handle(self.tables, request)
         user = self.access.authenticate(request)
         if user is None:
             challenge = [("WWW-Authenticate", 'BASIC realm="Service-now"')]

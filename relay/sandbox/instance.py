@@ -40,6 +40,7 @@ class Knobs:
         pack: answers are compressed for those who accept it.
         journal: what becomes of a look at `sys_journal_field` by who is no administrator: `readable`, `hidden` (an
             access rule of its rows: nothing is found) or `forbidden` (403).
+        largest_attachment: bytes, com.glide.attachment.max_size.
         journal_insert: an insert into `sys_journal_field` itself is allowed.
 
     """
@@ -57,6 +58,7 @@ class Knobs:
     pack: bool = True
     journal: Literal["readable", "hidden", "forbidden"] = "readable"
     journal_insert: bool = True
+    largest_attachment: int = 1 << 30
 
 
 class Instance:
@@ -72,7 +74,7 @@ class Instance:
         faults: what it was told to do wrong now and then.
         asked: when each output was inserted, monotonic seconds, by its sys_id.
         answered: when each output had its first answer, likewise.
-        files: contents of attachments by sys_id.
+        files: contents of attachments by sys_id; of a large one only its row tells, with `size_bytes` and `hash`.
         hidden: sys_ids that access rules hide.
         requests: HTTP requests by lane, and `all`; a batch counts once in each of its lanes.
         served: requests by lane where each part of a batch counts.

@@ -93,7 +93,7 @@ def _negotiate(request: Request) -> Response | None:
             return failure(400, "Content-Type header is missing", None)
         if request.media_type != "application/json" and not upload:
             return failure(415, "Unsupported media type", request.media_type)
-        if len(request.body) > _LARGEST_BODY:
+        if request.size > _LARGEST_BODY and not upload:
             return failure(400, "Request body too large", "glide.rest.max_content_length exceeded")
     return None
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
@@ -11,12 +13,14 @@ import pytest
 
 from relay.sandbox.access import User
 from relay.sandbox.box import Sandbox
+from relay.sandbox.door import KEPT
 from relay.sandbox.faults import Fault
 from relay.sandbox.schema import EVENT, SESSION, TABLES, VENDOR_APPROVAL, VENDOR_EVENT, table
 from relay.sandbox.vendor import APPROVAL_PATH, EVENT_PATHS
 
 Connect = Callable[..., httpx.AsyncClient]
 TABLE = "/api/now/table"
+PIECE = bytes(range(256)) * 256
 JOURNAL = f"{TABLE}/sys_journal_field"
 
 
@@ -97,6 +101,48 @@ async def test_entries_of_other_records(box: Sandbox, client: httpx.AsyncClient)
     box.servicenow.knobs.journal_insert = False
     assert (await client.post(JOURNAL, json=entry)).status_code == 403
     assert len(await rows(client, "sys_journal_field", f"element_id={ci}")) == 1
+
+
+async def pieces(size: int) -> AsyncIterator[bytes]:
+    for start in range(0, size, len(PIECE)):
+        yield PIECE[: size - start]
+
+
+async def upload(client: httpx.AsyncClient, owner: str, size: int) -> httpx.Response:
+    place = {"table_name": SESSION, "table_sys_id": owner, "file_name": "recording.mp4"}
+    headers = {"Content-Type": "video/mp4"}
+    return await client.post("/api/now/attachment/file", params=place, content=pieces(size), headers=headers)
+
+
+async def test_a_recording_of_any_size_needs_no_memory(box: Sandbox, client: httpx.AsyncClient) -> None:
+    """Of a large attachment only size and SHA-256 are kept; its content cannot be read back, and it can be deleted."""
+    owner, size = box.servicenow.insert(SESSION, {"lsid": "ab"})["sys_id"], 64 * 1024 * 1024 + 1
+    tracemalloc.start()
+    try:
+        answer = await upload(client, owner, size)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    stored = answer.json()["result"]
+    digest = hashlib.sha256()
+    async for piece in pieces(size):
+        digest.update(piece)
+    assert (answer.status_code, stored["size_bytes"], stored["hash"]) == (201, str(size), digest.hexdigest())
+    assert peak < 3 * KEPT
+    assert box.servicenow.files == {}
+    found = await client.get("/api/now/attachment", params={"sysparm_query": f"hash={digest.hexdigest()}"})
+    assert [row["table_sys_id"] for row in found.json()["result"]] == [owner]
+    assert (await client.get(stored["download_link"])).status_code == 501
+    assert (await client.delete(f"/api/now/attachment/{stored['sys_id']}")).status_code == 204
+
+
+async def test_attachments_have_a_largest_size(box: Sandbox, client: httpx.AsyncClient) -> None:
+    """A file just as large as the instance takes is kept; one byte more is refused, and leaves nothing."""
+    owner = box.servicenow.insert(SESSION, {"lsid": "ab"})["sys_id"]
+    box.servicenow.knobs.largest_attachment = 11 * 1024 * 1024
+    assert (await upload(client, owner, 11 * 1024 * 1024)).status_code == 201
+    assert (await upload(client, owner, 11 * 1024 * 1024 + 1)).status_code == 400
+    assert [len(content) for content in box.servicenow.files.values()] == [11 * 1024 * 1024]
 
 
 @pytest.mark.parametrize("path", sorted(EVENT_PATHS))

@@ -9,6 +9,7 @@ reading on one side fails a test instead of agreeing with itself.
     journal       work notes and comments             vendor      the endpoints of the vendor's application
     appliance     the appliance, with accounts, command, reporting, configuration, sessions
     lifelike      sessions as they happen             scenes, happenings, films, sessionreport   what they consist of
+    outbound      events to a listener, in order      tickets, poster   requests for approval, and how both are posted
     work, reader  what an instance's scripts write and how they read
     oracle        whether every job ended as it must
     control       all of it from another process      box        both together, with a ready configuration

@@ -1,7 +1,8 @@
 """Makes sessions as they happen on an appliance: who took part, what was done, what was recorded.
 
 The same seed makes the same sessions. `begin` leaves one running; `end` ends it as the appliance does, with the events
-that only an ended session has.
+that only an ended session has. Of both the appliance's recipients of outbound events are told; of a session that
+`ended` made they are not: its event never came.
 """
 
 from __future__ import annotations
@@ -15,7 +16,12 @@ from relay.sandbox.device import Device
 from relay.sandbox.films import Film
 from relay.sandbox.happenings import EVERYONE, SYSTEM, Event, Participant, Party, Survey
 from relay.sandbox.livesessions import Session
+from relay.sandbox.outbound import What
 
+_SURVEYS: Mapping[str, What] = {
+    "representative": "rep_exit_survey_completed",
+    "customer": "customer_exit_survey_completed",
+}
 _PACE = 7  # seconds between two events
 
 
@@ -56,7 +62,28 @@ class Lives:
 
     def begin(self, script: Script | None = None, start: int | None = None) -> Session:
         """A session in progress, by default begun long enough ago for its events."""
+        session = self._made(script or Script(), start)
+        self._device.outbound.say("begin", session)
+        for one in session.representatives:
+            self._device.outbound.say("member_added", session, type="representative", name=one.display_name)
+        return session
+
+    def end(self, session: Session, moment: int | None = None) -> None:
+        """End a session, by default now; one that ended stays as it is."""
+        if session.active:
+            self._finish(session, int(self._device.sessions.clock()) if moment is None else moment)
+            for survey in session.surveys:
+                self._device.outbound.say(_SURVEYS[survey.by], session)
+            self._device.outbound.say("end", session)
+
+    def ended(self, script: Script | None = None, start: int | None = None) -> Session:
+        """A session that ended after its last event."""
         script = script or Script()
+        session = self._made(script, start)
+        self._finish(session, session.start + (script.events + 2) * _PACE)
+        return session
+
+    def _made(self, script: Script, start: int | None) -> Session:
         start = int(self._device.sessions.clock()) - (script.events + 3) * _PACE if start is None else start
         customers, representatives = self._customers(script), self._representatives(script)
         facts = self._place()
@@ -79,29 +106,19 @@ class Lives:
             session.events.append(self._event(session, kinds[number % len(kinds)], start + (number + 1) * _PACE))
         return session
 
-    def end(self, session: Session, moment: int | None = None) -> None:
-        """End a session, by default now; one that ended stays as it is."""
-        if not session.active:
-            return
-        session.end = int(self._device.sessions.clock()) if moment is None else moment
+    def _finish(self, session: Session, end: int) -> None:
+        session.end = end
         owner = _party(session.representatives[0], "representative")
         if session.recording is not None:
-            session.events.append(Event(session.end, "Screen Recording", owner))
+            session.events.append(Event(end, "Screen Recording", owner))
         if self._device.product == "rs":
             answers = (("How satisfied are you?", "Très satisfait & happy"), ("Comment", ""))
             customer = session.customers[0]
             session.surveys = (
-                Survey("customer", customer.username, customer.gsnumber, session.end, answers),
-                Survey("representative", owner.name, owner.gsnumber, session.end, answers[:1]),
+                Survey("customer", customer.username, customer.gsnumber, end, answers),
+                Survey("representative", owner.name, owner.gsnumber, end, answers[:1]),
             )
-        session.events.append(Event(session.end, "Conference Member Departed", owner))
-
-    def ended(self, script: Script | None = None, start: int | None = None) -> Session:
-        """A session that ended after its last event."""
-        script = script or Script()
-        session = self.begin(script, start)
-        self.end(session, session.start + (script.events + 2) * _PACE)
-        return session
+        session.events.append(Event(end, "Conference Member Departed", owner))
 
     def _lsid(self) -> str:
         return f"{self._random.getrandbits(128):032x}"

@@ -155,7 +155,7 @@ ATTRIBUTES = st.sampled_from(_ATTRIBUTES.split())
 
 
 @st.composite
-def elements(draw: st.DrawFn, depth: int = 4) -> str:
+def elements(draw: st.DrawFn, depth: int = 3) -> str:
     """Any element, of the report's words and others, well-formed."""
     name = draw(NAMES)
     given = draw(st.dictionaries(ATTRIBUTES, WORDS, max_size=2))

@@ -12,5 +12,6 @@ reading on one side fails a test instead of agreeing with itself.
     outbound      events to a listener, in order      tickets, poster   requests for approval, and how both are posted
     work, reader  what an instance's scripts write and how they read
     oracle        whether every job ended as it must
+    sessionoracle whether every session came home     playing     sessions, events and tickets for control
     control       all of it from another process      box        both together, with a ready configuration
 """

@@ -56,21 +56,22 @@ SESSION, EVENT = "x_bsr_relay_session", "x_bsr_relay_session_event"
 SESSION_TABLES = (
     table(
         SESSION,
-        "lsid appliance session_type sequence start_time end_time duration external_key jump_group jumpoint "
+        "key lsid appliance session_type sequence start_time end_time duration external_key jump_group jumpoint "
         "endpoint_name endpoint_public_ip endpoint_private_ip endpoint_hostname endpoint_os primary_representative "
         "representatives file_transfer_count file_move_count file_delete_count chat_view_url chat_download_url "
         "recording_view_url recording_download_url command_shell_recordings custom_attributes chat_transcript "
-        "system_information surveys task cmdb_ci user",
+        "system_information surveys details task cmdb_ci user",
         references={"task": "task", "cmdb_ci": "cmdb_ci", "user": "sys_user"},
         display="lsid",
-        indexed=("lsid",),
+        indexed=("key", "lsid"),
     ),
     table(
         EVENT,
-        "session lsid appliance sequence event_type event_time performed_by destination body filename filesize data",
+        "key session lsid appliance sequence event_type event_time performed_by destination body filename filesize "
+        "data details",
         references={"session": SESSION},
         display="event_type",
-        indexed=("session", "lsid"),
+        indexed=("key", "session", "lsid"),
     ),
 )
 """The tables of the relay's own application: an instance may lack them, or have others that are mapped."""

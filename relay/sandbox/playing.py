@@ -2,7 +2,7 @@
 
 | do | arguments | result |
 |---|---|---|
-| begin | target, count, seed, script, start, ended | lsids; sessions in progress, or ended ones that no event tells of |
+| begin | target, count, seed, script, start, ended | lsids; in progress, or ended and no event tells of them |
 | end | target, lsids | lsids of the sessions that were in progress and ended now, by default all |
 | sessions | target | what the appliance has |
 | recipient | target, url, name, source, timeout, trust, more | null; outbound events go there from now on |

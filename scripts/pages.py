@@ -135,7 +135,7 @@ LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "erro
 CALLS = {**LEVELS, "exception": "error"}
 LEDGER = "relay/jobs/ledger.py"
 """Names its events after the state tables; nobody else may log a name that is no literal."""
-SPREAD = {"facts": ("topic", "by", "created_on")}
+SPREAD = {"facts": ("topic", "by", "created_on"), "_about": ("post", "kind", "appliance", "path")}
 """Functions whose mapping is spread into a log call, and the names in it."""
 
 

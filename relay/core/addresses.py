@@ -14,6 +14,8 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")
+_HOLDER: Final = 64
+"""Bits of an IPv6 address that its holder does not choose."""
 
 
 def read_address(text: str) -> Address:
@@ -37,6 +39,11 @@ def plain_network(network: Network) -> Network:
         first = IPv4Address(int(network.network_address) & 0xFFFFFFFF)
         return IPv4Network((first, network.prefixlen - _MAPPED.prefixlen))
     return network
+
+
+def holder(address: Address) -> IPv4Address | IPv6Network:
+    """What counts as one caller: an IPv4 address, or the network that one machine takes its IPv6 addresses from."""
+    return address if isinstance(address, IPv4Address) else IPv6Network((address, _HOLDER), strict=False)
 
 
 def closest(networks: Iterable[Network], address: Address) -> int | None:

@@ -145,10 +145,10 @@ _ROWS = (
     # 6xxx: the listener
     Code(6001, "error", "the listener's address cannot be listened on", "free the address, or change listener.listen and reload; the relay tries again by itself", retryable=True),
     Code(6002, "warning", "something that is no appliance of the configuration calls the listener", "if it is an appliance, add its address to accept_from; else find out who calls"),
-    Code(6003, "warning", "a post came with a wrong token, or with none", "compare outbound_event_token in the recipient's URL at the appliance with event_token", retryable=True),
+    Code(6003, "warning", "a post came with a wrong token, or with none", "compare outbound_event_token in the recipient's URL at the appliance with event_token"),
     Code(6004, "warning", "a post cannot be read", "it is kept; look at what the appliance's recipient or ticket system is set to send"),
     Code(6005, "warning", "a post is larger than the relay reads", "its beginning is kept; send fewer custom fields, and only events that are used"),
-    Code(6006, "warning", "the PROXY protocol is spoken where it is not allowed, not spoken where it must be, or spoken wrongly", "name in listener.proxy_protocol_from those load balancers that speak it, and no others", retryable=True),
+    Code(6006, "warning", "the PROXY protocol is spoken where it is not allowed, not spoken where it must be, or spoken wrongly", "name in listener.proxy_protocol_from those load balancers that speak it, and no others"),
     Code(6007, "warning", "more connections to the listener than it takes", "look who calls so often; the appliance tries again by itself", retryable=True),
     Code(6008, "warning", "a post came to a path that the listener does not have", "set the URL at the appliance to /events or /approvals, or keep the path of the vendor's application"),
     Code(6009, "warning", "a call to the listener did not come to its end in time", "if it is an appliance, look at the network between", retryable=True),

@@ -7,8 +7,9 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
-from relay.core.addresses import Address
+from relay.core.addresses import Address, holder
 from relay.core.errors import ListenerError
 from relay.core.posts import expected
 from relay.listener.station import Station
@@ -24,8 +25,10 @@ class Limits:
         answer: seconds that storing a post may take then.
         goodbye: seconds until the connection is closed after that.
         connections: of all callers together.
-        of_one: of one address.
-        strangers: of all addresses together that no appliance posts from.
+        of_one: of one caller.
+        strangers: of all callers together that are where no appliance posts from.
+        per_second: connections of one caller, or of all strangers together, that are begun in a second. More than
+            that wait for the next one: a handshake costs us more than whoever asks for it.
         header: bytes of the request's line and header.
         counted: bytes of a body that are read at all. What goes beyond the longest body is dropped unread, so that the
             caller is still there to hear the answer.
@@ -38,6 +41,7 @@ class Limits:
     connections: int = 64
     of_one: int = 16
     strangers: int = 8
+    per_second: int = 50
     header: int = 16 * 1024
     counted: int = 8 * 1024 * 1024
 
@@ -67,13 +71,17 @@ class Connection:
             self.deadline.reschedule(asyncio.get_running_loop().time() + seconds)
 
 
+_STRANGERS: Final = "strangers"
+
+
 class Places:
-    """Counts connections, and refuses more than `Limits` allows."""
+    """Counts connections, and refuses or puts off more than `Limits` allows."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._of: Counter[Address] = Counter()
-        self._strangers = 0
+        self._now: Counter[object] = Counter()
+        self._second = 0
+        self._begun: Counter[object] = Counter()
 
     @contextlib.contextmanager
     def taken(self, connection: Connection) -> Iterator[None]:
@@ -83,18 +91,29 @@ class Places:
             ListenerError: BSR-6007.
 
         """
-        source = connection.source
-        stranger = not expected(connection.station.senders, source)
-        if self._of[source] >= self._limits.of_one:
+        one, strange = self._callers(connection)
+        if self._now[one] >= self._limits.of_one:
             raise ListenerError(6007, f"{self._limits.of_one} from one address")
-        if stranger and self._strangers >= self._limits.strangers:
+        if strange and self._now[_STRANGERS] >= self._limits.strangers:
             raise ListenerError(6007, f"{self._limits.strangers} from addresses that no appliance posts from")
-        self._of[source] += 1
-        self._strangers += stranger
+        held = (one, _STRANGERS) if strange else (one,)
+        self._now.update(held)
         try:
             yield
         finally:
-            self._strangers -= stranger
-            self._of[source] -= 1
-            if not self._of[source]:
-                del self._of[source]
+            self._now.subtract(held)
+            self._now = +self._now  # without those that have none
+
+    def wait(self, connection: Connection, now: float) -> float:
+        """Seconds until a connection that holds a place may go on; `now` is monotonic."""
+        if int(now) != self._second:
+            self._second = int(now)
+            self._begun.clear()
+        one, strange = self._callers(connection)
+        counted = _STRANGERS if strange else one
+        self._begun[counted] += 1
+        return 0.0 if self._begun[counted] <= self._limits.per_second else self._second + 1 - now
+
+    def _callers(self, connection: Connection) -> tuple[object, bool]:
+        """What counts as this caller, and whether it is where no appliance posts from."""
+        return holder(connection.source), not expected(connection.station.senders, connection.source)

@@ -151,6 +151,7 @@ class Entrance:
                     else:
                         stack.enter_context(self._places.taken(connection))
                         await self._not_introduced(accepted)
+                    await asyncio.sleep(self._places.wait(connection, asyncio.get_running_loop().time()))
                     await self._converse(accepted, connection)
         except TimeoutError:
             self._refusals.tell(ListenerError(6009), connection.source)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address, IPv6Network
 from typing import Final
 
 import structlog
 
-from relay.core.addresses import Address
+from relay.core.addresses import Address, holder
 from relay.core.errors import ListenerError
 from relay.listener.ports import Clock
 
@@ -15,7 +14,6 @@ log = structlog.get_logger("relay.listener")
 
 SECONDS: Final = 60.0
 MOST_LINES: Final = 32
-_HOST: Final = 64  # bits of an IPv6 address that its holder does not choose
 
 
 class Refusals:
@@ -33,7 +31,7 @@ class Refusals:
         if now - self._since >= SECONDS:
             self._since = now
             self._told.clear()
-        key = (error.number, IPv6Network((source, _HOST), strict=False) if isinstance(source, IPv6Address) else source)
+        key = (error.number, holder(source))
         if key in self._told or len(self._told) >= MOST_LINES:
             self._missed += 1
             return

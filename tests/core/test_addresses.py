@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.addresses import closest, plain_address, plain_network, read_address
+from relay.core.addresses import closest, holder, plain_address, plain_network, read_address
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,13 @@ def test_a_mapped_network_holds_ipv4_addresses() -> None:
     assert plain_network(ip_network("::/0")) == ip_network("::/0")
     assert closest([ip_network("::ffff:10.1.0.0/112")], IPv4Address("10.1.9.9")) == 16
     assert closest([ip_network("::/0")], IPv4Address("10.1.9.9")) is None
+
+
+def test_one_caller_holds_a_network_of_ipv6() -> None:
+    """IPv4 addresses are callers by themselves, IPv6 addresses by the first half."""
+    assert holder(IPv4Address("10.1.2.3")) == IPv4Address("10.1.2.3")
+    assert holder(IPv6Address("2001:db8::1")) == holder(IPv6Address("2001:db8::ffff:1")) == ip_network("2001:db8::/64")
+    assert holder(IPv6Address("2001:db8:0:1::1")) != holder(IPv6Address("2001:db8::1"))
 
 
 @given(st.ip_addresses(v=4))

@@ -30,8 +30,12 @@ from support.listening import (
 )
 from support.tls import Authority
 
+from relay.config.values import Endpoint
+from relay.core.addresses import read_address
+from relay.core.errors import ListenerError
 from relay.listener import entrance
-from relay.listener.connection import Limits
+from relay.listener.connection import Connection, Limits, Places
+from relay.listener.station import Station
 
 DRIPPED = replace(QUICK, request=0.6, goodbye=0.2)
 LOCAL = (ip_network("127.0.0.1/32"),)
@@ -133,7 +137,7 @@ async def test_one_address_has_only_so_many(one: Running) -> None:
     await one.until(0)
     assert await one.post() == 200
     await one.until(0)
-    assert one.listener._entrance._places._of == {}
+    assert one.listener._entrance._places._now == {}
 
 
 async def test_strangers_leave_room_for_appliances(authority: Authority) -> None:
@@ -159,6 +163,42 @@ async def test_all_together_have_only_so_many(authority: Authority) -> None:
         assert [(line["code"], line["source"]) for line in logs] == [("BSR-6007", "127.0.0.1")]
         for caller in held:
             await caller.leave()
+
+
+async def test_who_calls_too_often_waits(authority: Authority) -> None:
+    """More calls of one caller than may begin in a second are served in the next one, and none is refused."""
+    async with running(authority, limits=replace(QUICK, per_second=2)) as one:
+        begun = asyncio.get_running_loop().time()
+        assert [await one.post() for _ in range(8)] == [200] * 8
+        assert asyncio.get_running_loop().time() - begun > 1
+
+
+async def test_turns_are_counted_for_each_caller() -> None:
+    """Each caller has its own turns, strangers share theirs, and a new second begins with none taken."""
+    station = Station(Endpoint("::", 0), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), (known(ip_network("10.0.0.0/8")),))
+    places = Places(replace(QUICK, per_second=2))
+
+    def waits(*sources: str, now: float = 7.25) -> list[float]:
+        return [places.wait(Connection(station, read_address(source)), now) for source in sources]
+
+    assert waits("10.0.0.1", "10.0.0.1", "10.0.0.1", "10.0.0.2") == [0, 0, 0.75, 0]
+    assert waits("192.0.2.1", "2001:db8::1", "192.0.2.3") == [0, 0, 0.75]
+    assert waits("10.0.0.1", "192.0.2.1", now=8.0) == [0, 0]
+
+
+async def test_addresses_of_one_network_are_one_caller() -> None:
+    """Who holds an IPv6 network has no more places than who holds one address."""
+    station = Station(Endpoint("::", 0), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), (known(ip_network("2001:db8::/32")),))
+    places = Places(replace(QUICK, of_one=1))
+    with (
+        places.taken(Connection(station, read_address("2001:db8::1"))),
+        places.taken(Connection(station, read_address("2001:db8:0:1::1"))),
+        pytest.raises(ListenerError) as caught,
+        places.taken(Connection(station, read_address("2001:db8::2"))),
+    ):
+        pass
+    assert caught.value.number == 6007
+    assert places._now == {}
 
 
 async def test_no_descriptor_left_is_survived(

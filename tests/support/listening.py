@@ -26,7 +26,7 @@ HERE = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 ELSEWHERE = (ip_network("192.0.2.0/24"),)
 PATH = f"/events?outbound_event_token={TOKEN}"
 FORM = b"event=access_session_end&lsid=0123456789abcdef0123456789abcdef"
-QUICK = Limits(request=2.0, answer=2.0, goodbye=0.5, connections=12, of_one=6, strangers=2)
+QUICK = Limits(request=10.0, answer=2.0, goodbye=0.5, connections=12, of_one=6, strangers=2)
 
 
 class Desk:

@@ -19,7 +19,7 @@ def url(relay: Running, path: str = "/events", token: str = TOKEN) -> str:
 
 
 async def test_nothing_is_lost_on_the_way_to_the_listener(box: Sandbox, tmp_path: Path) -> None:
-    """While the relay's store is down nothing leaves; then every event comes, in order, a repeated one known as such."""
+    """While the relay's store is down nothing leaves; then every event comes, in order, a repeated one known."""
     authority = Authority(tmp_path / "relay")
     box.trust(str(authority.ca_file))
     outbound, lives = box.appliance.outbound, Lives(box.appliance)

@@ -29,6 +29,7 @@ from typing import Final
 from relay.core.note_values import LISTS, SINGLE, note_values
 from relay.core.plain import clean
 from relay.core.session_report import SessionReport
+from relay.core.session_texts import information_lines
 
 DEFAULT_TEMPLATE: Final = """\
 BeyondTrust session {sequence} on {endpoint}
@@ -94,13 +95,29 @@ def note_of(template: Template, report: SessionReport, appliance: str) -> str:
         name: [_plain(item) for item in found] if isinstance(found, tuple) else [_plain(found)]
         for name, found in note_values(report, appliance).items()
     }
-    end = mark(report.lsid)
-    room = LONGEST_NOTE - len(end) - len(SHORTENED) - 2
     text = ""
     for line in template.lines:
         text += "".join(f"{one}\n" for one in _rendered(line, values))
-        if len(text) > room:
+        if len(text) > LONGEST_NOTE:
             break
+    return _closed(text, report.lsid)
+
+
+def information_of(report: SessionReport) -> str:
+    """The endpoint's system information as an entry for the configuration item, bounded and ended as a note is.
+
+    "" when the session has none.
+    """
+    lines: list[str] = []
+    for line in information_lines(report):
+        lines += (f"{'  ' if part.startswith(' ') else ''}{_plain(part)}" for part in line.splitlines())
+    return _closed("\n".join(lines), report.lsid) if lines else ""
+
+
+def _closed(text: str, lsid: str) -> str:
+    """The text made harmless, cut where it is too long, and its mark."""
+    end = mark(lsid)
+    room = LONGEST_NOTE - len(end) - len(SHORTENED) - 2
     whole = _TAG.sub(lambda match: match[0].translate(_ROUND), text).rstrip()
     if len(whole) > room:
         whole = f"{whole[:room].rstrip()}\n{SHORTENED}"

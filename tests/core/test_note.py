@@ -18,6 +18,7 @@ from relay.core.note import (
     MOST_ITEMS,
     SHORTENED,
     TemplateError,
+    information_of,
     mark,
     note_of,
     read_template,
@@ -26,6 +27,7 @@ from relay.core.note_values import LISTS, SINGLE, note_values
 from relay.core.plain import clean
 from relay.core.session_report import (
     Actor,
+    Category,
     CustomAttribute,
     Event,
     File,
@@ -218,3 +220,21 @@ def replace_texts(report: SessionReport) -> SessionReport:
         chat_view_url="https://x",
         recording_view_url="https://x",
     )
+
+
+def test_system_information_for_the_configuration_item() -> None:
+    """It is told category by category, ends in the mark, and is nothing where the session has none."""
+    assert information_of(ACCESSED) == f"Disk\n  Drive: C:; Size: 100\n  Drive: D:\n[session {LSID}]"
+    assert information_of(SUPPORTED) == ""
+
+
+@given(TEXTS, TEXTS)
+def test_system_information_breaks_out_of_nothing(one: str, two: str) -> None:
+    """An endpoint that lies about itself makes no tag and no mark, and no entry longer than there may be."""
+    event = Event(Moment(1), "", system_information=(Category(one, (), (((two, one), (one, two)),) * 400),))
+    text = information_of(SessionReport(LSID, events=(event,)))
+    body, _, last = text.rpartition("\n")
+    assert last == mark(LSID)
+    assert not re.search(r"\[\s*/?\s*code\b|\[\s*session\b", body, re.IGNORECASE)
+    assert all(clean(line) == line for line in text.split("\n"))
+    assert len(text) <= LONGEST_NOTE

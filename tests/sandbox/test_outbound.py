@@ -115,22 +115,17 @@ async def test_events_of_remote_support(box: Sandbox, listener: Listener) -> Non
 
 async def test_nothing_passes_an_event_that_did_not_get_200(box: Sandbox, listener: Listener) -> None:
     """An event is posted until it got 200, whatever came instead; those after it wait, and keep their order."""
-    listener.replies = [
-        Response(503, b""),
-        Response(403, b""),
-        Response(204, b""),
-        RESET,
-        b"nonsense\r\n\r\n",
-        b"\r\n\r\n",
-    ]
-    recipient(box, listener)
-    box.appliance.outbound.recipients["relay"].way = box.way(listener.server.url + URL, timeout=0.5)
-    listener.replies.append(HANG)
+    statuses: list[Reply] = [Response(status, b"") for status in (503, 403, 204)]
+    listener.replies = [HANG, *statuses, RESET, b"nonsense\r\n\r\n", b"\r\n\r\n"]
+    one = recipient(box, listener)
+    one.way = box.way(listener.server.url + URL, timeout=0.5)
     first, second = (box.appliance.outbound.send(name, {"lsid": "x"})[0] for name in ("one", "two"))
+    await box.appliance.until(lambda: bool(listener.forms and first.answers))
+    one.way = box.way(listener.server.url + URL)  # only what hangs shall be given up
     await settled(box, first, second)
     assert [form["event"] for form in listener.forms] == ["one"] * 8 + ["two"]
     assert [answer for answer in first.answers if isinstance(answer, int)] == [503, 403, 204, 200]
-    assert len(first.answers) == 8
+    assert len(first.answers) >= 8
     assert second.answers == [200]
     assert len({form["timestamp"] for form in listener.forms[:8]}) == 1
 

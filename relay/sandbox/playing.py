@@ -11,7 +11,7 @@
 | ticket | target, url, ticket_id, source, trust, response_url, more | the request for approval and its receipt |
 | decide | target, accepts, status | null; which media types a decision may have, and how it is answered |
 | tickets | target | the requests with the decisions that came |
-| define | name, columns, references | null; an empty table; without columns one that the stand-in knows |
+| define | name, columns, references, roles | null; an empty table; without columns one that the stand-in knows |
 | drop | name | null; the instance has no such table |
 | judge | terms, final | `SessionSummary`, and what is wrong with `tickets` |
 
@@ -23,6 +23,7 @@ like a knob of the appliance.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from relay.sandbox.box import Sandbox
@@ -133,9 +134,16 @@ class Playing:
     def _tickets(self, target: str) -> list[dict[str, Any]]:
         return [ticket.facts() for ticket in self.box.appliances[target].tickets.by_id.values()]
 
-    def _define(self, name: str, columns: Sequence[str] = (), references: Mapping[str, str] | None = None) -> None:
+    def _define(
+        self,
+        name: str,
+        columns: Sequence[str] = (),
+        references: Mapping[str, str] | None = None,
+        roles: Sequence[str] = (),
+    ) -> None:
         known = TABLES[name] if name in TABLES and not columns else None
-        self.box.servicenow.tables.define(known or table(name, " ".join(columns), references=references or {}))
+        made = known or table(name, " ".join(columns), references=references or {})
+        self.box.servicenow.tables.define(replace(made, roles=frozenset(roles) or made.roles))
 
     def _drop(self, name: str) -> None:
         self.box.servicenow.tables.drop(name)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import httpx
 import pytest
 from support.server import HttpsServer, Reply, Request, Response
 
@@ -94,8 +95,8 @@ async def test_tickets(box: Sandbox, do: Do, listener: HttpsServer) -> None:
     assert [row["request_id"] for row in await do("tickets", target="default")] == list(tickets.by_id)
 
 
-async def test_tables(box: Sandbox, do: Do) -> None:
-    """Tables are made and dropped, and one that the stand-in knows comes back as it was, empty."""
+async def test_tables(box: Sandbox, do: Do, client: httpx.AsyncClient) -> None:
+    """Tables are made and dropped, one that the stand-in knows comes back empty, and roles can be asked for."""
     await do("insert", table=SESSION, rows=[{"lsid": "x"}])
     await do("drop", name=SESSION)
     with pytest.raises(ControlError, match="KeyError"):
@@ -106,6 +107,9 @@ async def test_tables(box: Sandbox, do: Do) -> None:
     incident = box.servicenow.insert("incident", {"number": "INC7"})["sys_id"]
     await do("insert", table="u_mine", rows=[{"u_key": "k", "task": incident}])
     assert [row["u_key"] for row in await do("find", table="u_mine", query="task.number=INC7")] == ["k"]
+    assert (await client.get(f"/api/now/table/{SESSION}")).status_code == 200
+    await do("define", name=SESSION, roles=["x_bsr_relay.writer"])
+    assert (await client.get(f"/api/now/table/{SESSION}")).status_code == 403
 
 
 async def test_judgement(box: Sandbox, do: Do) -> None:

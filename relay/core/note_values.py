@@ -61,7 +61,7 @@ def note_values(report: SessionReport, appliance: str) -> dict[str, str | tuple[
         "type": report.type,
         "sequence": report.sequence,
         "start": shown_time(report.started),
-        "end": shown_time(report.ended),
+        "end": "" if report.running else shown_time(report.ended),
         "duration": _duration(report),
         "external_key": report.external_key,
         "jump_group": report.jump_group.name if report.jump_group else "",

@@ -120,7 +120,7 @@ def after_report(report: SessionReport | None, *, waited: float, import_external
     """
     if report is None:
         return Verdict("not there yet") if waited < MISSING_LIMIT else Verdict("given up", _NO_END)
-    if report.ended is None:
+    if report.running:
         return Verdict("still running") if waited < RUNNING_LIMIT else Verdict("given up", _NO_END)
     if not import_external and started_outside(report):
         return Verdict("started outside")

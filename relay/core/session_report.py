@@ -185,7 +185,10 @@ class CustomAttribute:
 
 @dataclass(frozen=True, slots=True)
 class SessionReport:
-    """A session. `ended` is None while it runs. Links are there only when it ended, and what they lead to exists."""
+    """A session. `ended` is None while it runs (see `running`).
+
+    Links are there only when it ended, and what they lead to exists.
+    """
 
     lsid: str
     type: str = ""
@@ -221,6 +224,11 @@ class SessionReport:
         return next((one.value.strip() for one in self.attributes if one.code_name.casefold() == wanted), "")
 
     @property
+    def running(self) -> bool:
+        """Whether it has no end yet; an end at the epoch is none either."""
+        return self.ended is None or self.ended.seconds == 0
+
+    @property
     def endpoint(self) -> Participant | None:
         """The primary customer: the endpoint of the session."""
         return _primary(self.customers, self.primary_customer)
@@ -235,7 +243,9 @@ class SessionReport:
         """What the report says, else end less start; None when neither can be read."""
         if (said := clock_seconds(self.duration)) is not None:
             return said
-        if not self.started or not self.ended or self.started.seconds is None or self.ended.seconds is None:
+        if self.running or not self.started or not self.ended:
+            return None
+        if self.started.seconds is None or self.ended.seconds is None:
             return None
         return max(0, self.ended.seconds - self.started.seconds)
 

@@ -223,7 +223,7 @@ def _session_values(report: SessionReport) -> dict[str, str]:
         "session_type": report.type,
         "sequence": report.sequence,
         "start_time": _time(report.started),
-        "end_time": _time(report.ended),
+        "end_time": "" if report.running else _time(report.ended),
         "duration": "" if duration is None else str(duration),
         "external_key": report.external_key,
         "jump_group": report.jump_group.name if report.jump_group else "",

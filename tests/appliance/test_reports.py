@@ -17,6 +17,7 @@ from support.peak import peak
 from support.sessionreports import ACCESS, LSID, NAMESPACES, SRA, SUPPORT, document, long_session, sessions
 
 from relay.appliance import reports
+from relay.appliance.repair import CHUNK
 from relay.appliance.reports import read_listing, read_session, read_sessions, read_surveys
 from relay.core.errors import ApplianceError, RelayError
 from relay.core.session_report import Actor, Category, CustomAttribute, Event, File, Named, SessionReport
@@ -171,6 +172,14 @@ def test_an_ill_formed_report_is_read_at_the_second_try(said: bytes, body: str) 
     assert len(second.events) == 2
 
 
+def test_other_encodings_are_read() -> None:
+    """A report that says it is in another encoding is read in it; repaired, what is no UTF-8 in it is replaced."""
+    raw = document(SUPPORT).replace(b"UTF-8", b"ISO-8859-1").replace(b"two files", b"caf\xe9")
+    assert next(read_sessions(raw)).events[1].body == "café"
+    assert next(read_sessions(raw.replace(b"caf", b"c\x01af"))).events[1].body == "caf\ufffd"
+    assert next(read_sessions(document(SUPPORT).decode().replace("UTF-8", "UTF-16").encode("utf-16"))).sequence == "9"
+
+
 def test_the_second_try_gives_no_session_twice() -> None:
     """Sessions that were read before the fault are not given again, however far the fault lies behind them."""
     many = [long_session(number, 50) for number in range(40)]
@@ -187,12 +196,14 @@ def test_the_second_try_gives_no_session_twice() -> None:
 
 def test_a_repair_across_pieces() -> None:
     """References that lie across the pieces of a file are kept, wherever the pieces end."""
-    text = "&amp;&#233;&\x01R&D&#x1F600;" * 9
-    for shift in range(24):
-        padding = b"x" * (64 * 1024 - 200 + shift * 8)
-        raw = document(SUPPORT).replace(b"two files", padding + text.encode())
+    text = "&amp;&#233;&\x01R&D&#x1F600;"
+    before = document(SUPPORT).index(b"two files")
+    for shift in range(len(text) + 1):
+        padding = "x" * (CHUNK - before - shift)
+        raw = document(SUPPORT).replace(b"two files", (padding + text).encode())
+        assert raw[CHUNK - shift :].startswith(text.encode())
         (report,) = read_sessions(raw)
-        assert report.events[1].body == padding.decode() + "&é&R&D\U0001f600" * 9
+        assert report.events[1].body == padding + "&é&R&D\U0001f600"
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,7 @@ def test_no_way_leads_back_to_the_note() -> None:
         (RUNNING, 0, False, "still running", 0),
         (RUNNING, RUNNING_LIMIT - 1, True, "still running", 0),
         (RUNNING, RUNNING_LIMIT, True, "given up", 3020),
+        (SessionReport("a", ended=Moment(0)), 0, True, "still running", 0),
         (None, MISSING_LIMIT - 1, True, "not there yet", 0),
         (None, MISSING_LIMIT, True, "given up", 3020),
     ],

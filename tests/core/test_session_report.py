@@ -93,6 +93,7 @@ def test_durations(text: str, seconds: int | None) -> None:
         (SessionReport("a", started=Moment(5), ended=Moment(9), duration="00:00:03"), 3),
         (SessionReport("a", started=Moment(5), ended=Moment(9)), 4),
         (SessionReport("a", started=Moment(9), ended=Moment(5)), 0),
+        (SessionReport("a", started=Moment(9), ended=Moment(0)), None),
         (SessionReport("a", started=Moment(5)), None),
         (SessionReport("a", ended=Moment(5)), None),
         (SessionReport("a", started=Moment(None), ended=Moment(5)), None),

@@ -87,6 +87,7 @@ def test_the_row_of_a_running_session() -> None:
     assert (values["end_time"], values["duration"], values["file_move_count"]) == ("", "", "")
     assert values["surveys"] == "(customer)\n(representative)\n  Solved?: Yes, No"
     assert set(values) == set(SESSION_COLUMNS)
+    assert session_row(SessionReport("a", ended=Moment(0)), SETTINGS).values["end_time"] == ""
 
 
 def test_a_session_that_nobody_joined() -> None:

@@ -56,15 +56,26 @@ class Reader(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A record that a session belongs to. `table` is its own one: `incident`, though it was looked for as a task."""
+
+    table: str
+    sys_id: str
+
+
 class Records(Protocol):
-    """ServiceNow's records. Raises nothing but `ServiceNowError`."""
+    """ServiceNow's records for one appliance. Raises nothing but `ServiceNowError`.
+
+    An error without `maybe_sent` changed nothing and never will.
+    """
 
     async def tables(self) -> bool:
         """Whether rows are written: ServiceNow has the tables, or the configuration says so."""
         ...
 
-    async def find(self, lookups: Sequence[Lookup]) -> Mapping[Link, str]:
-        """The sys_id for each link: of the first of its lookups that finds exactly one record."""
+    async def find(self, lookups: Sequence[Lookup]) -> Mapping[Link, Place]:
+        """The record for each link: that of the first of its lookups that finds exactly one."""
         ...
 
     async def has(self, row: Row) -> bool:
@@ -72,20 +83,23 @@ class Records(Protocol):
         ...
 
     async def upsert(self, row: Row) -> str:
-        """Write the row, insert or update by its key; returns its sys_id. May be repeated."""
+        """Write the row, insert or update by its key; returns its sys_id.
+
+        May be repeated; after an unknown outcome not before that request has surely ended at ServiceNow.
+        """
         ...
 
     async def insert(self, rows: Sequence[Row]) -> None:
-        """Insert those rows whose key is not there yet. May be repeated.
+        """Insert those rows whose key is not there yet. May be repeated as `upsert`.
 
         Raises:
-            ServiceNowError: not all of them are there.
+            ServiceNowError: not all of them are there; of several errors one with `maybe_sent`, if there is one.
 
         """
         ...
 
-    async def note(self, task: str, text: str) -> None:
-        """Add a work note to the task of this sys_id. Must not be repeated.
+    async def note(self, task: Place, text: str) -> None:
+        """Add a work note to the task. Must not be repeated.
 
         Raises:
             ServiceNowError: `maybe_sent` tells whether the note may be there.
@@ -93,8 +107,11 @@ class Records(Protocol):
         """
         ...
 
-    async def noted(self, task: str, mark: str) -> bool | None:
-        """Whether a work note of the task holds the mark; None when this account cannot read its notes."""
+    async def noted(self, task: Place, mark: str) -> bool | None:
+        """Whether a work note of the task ends in the mark; None when this account is refused its notes.
+
+        An account that is silently shown none gets False too: see `Learned.sight`.
+        """
         ...
 
 
@@ -107,7 +124,7 @@ class Recording:
         lsid: of which session.
         name: tells it apart from others of the session: `screen`, `shell 0`.
         row: the sys_id of the session's row, "" where no rows are written.
-        task: the sys_id of the session's task, "" without one.
+        task: the session's task, None without one.
 
     """
 
@@ -115,14 +132,14 @@ class Recording:
     lsid: str
     name: str
     row: str
-    task: str
+    task: Place | None
 
 
 class Keeper(Protocol):
     """Keeps recordings: attaches them, or stores them in a folder."""
 
     async def keep(self, recording: Recording) -> None:
-        """Fetch it and keep it. May be repeated: no second copy comes about.
+        """Fetch it and keep it. May be repeated as `upsert`: no second copy comes about.
 
         Raises:
             ApplianceError: it could not be fetched.

@@ -31,7 +31,7 @@ class Fetch:
     async def _look(self, job: Job) -> Move:
         parts = self._parts
         lsid = job.data.get("lsid")
-        if not lsid:  # a post without one that an administrator told to try again
+        if not lsid:  # a post of which nothing can be made, however often an administrator has it tried again
             return Move(job, "report refused")
         document = None
         try:

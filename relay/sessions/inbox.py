@@ -28,8 +28,8 @@ NO_LSID = "the event does not say which session ended"
 class SessionInbox:
     """Implements the listener's `Inbox`.
 
-    What cannot be read, or does not say which session it is about, is kept as a job that waits for an administrator;
-    such a session is found by the sweep. Events that are not the end of a session need no job.
+    What cannot be read, or does not say which session it is about, becomes a job that ends at an administrator; such a
+    session is found by the sweep. Events that are not the end of a session need no job.
 
     Args:
         ledger: stores jobs.
@@ -72,7 +72,7 @@ class SessionInbox:
     async def _keep(self, post: Post, code: int, detail: str) -> bool:
         body = post.raw or json.dumps(dict(post.fields), ensure_ascii=False).encode("utf-8", "surrogatepass")
         data = {"by": "event", "code": code, "detail": detail, "path": post.path}
-        new = NewJob(post.id, KIND, DEAD, PRIORITY, post.appliance, data=data, bodies={POST: body})
+        new = NewJob(post.id, KIND, NOTICED, PRIORITY, post.appliance, data=data, bodies={POST: body})
         (job,) = await self._ledger.add([new])
         self._sweep(post.appliance)
         return job is not None

@@ -75,9 +75,11 @@ async def test_a_post_that_cannot_be_read_is_kept(world: World) -> None:
     """With its code and its bytes, encrypted as every body."""
     life = world.life()
     assert await life.inbox.put(world.post("", id="bad", fields={}, code=6005, detail="too large", raw=b"x=%"))
+    await life.run(1)
     kept = world.store.jobs["bad"]
     assert (kept.job.state, kept.job.data["code"], kept.job.data["detail"]) == ("DEAD", 6005, "too large")
     assert kept.bodies == {"post": b"x=%"}
+    await life.stop()
 
 
 @in_world()

@@ -12,8 +12,8 @@ What it promises:
 - Exactly the bytes of `url` after the origin are the request's target; no header is added but `Host`, `Content-Length`,
   `Accept-Encoding`, `Connection` and `Cookie`.
 - `send` ends within `timeout`, whatever the other side does, and reads no more than `limit` allows.
-- Every failure is a `HttpFault`, but what a streamed body's source raises. Its `maybe_sent` is False only if no byte of the request was handed to the
-  target's TLS stream.
+- Every failure is a `HttpFault`, but what a streamed body's source raises; its `maybe_sent` is False only if no byte of
+  the request was handed to the target's TLS stream.
 - A connection on which anything went wrong, a cancelled call included, is closed and never used again.
 
 Why one connection a client, and a client for each worker: httpcore's pool is quadratic in connections, and a ServiceNow

@@ -12,10 +12,15 @@ from support.ecc_table import FakeInstance
 from support.server import Handler, HttpsServer
 from support.tls import Authority, Certificate
 
+from relay.config.load import load
 from relay.config.model import ServiceNowSettings
+from relay.core.session_rows import Table
 from relay.host.clock import Clock
 from relay.host.secrets import SecretReader
+from relay.sandbox.box import Sandbox
+from relay.sandbox.schema import EVENT, SESSION
 from relay.servicenow.instance import Instance
+from relay.servicenow.sessions import SessionRecords
 
 Connect = Callable[..., AbstractAsyncContextManager[tuple[Instance, HttpsServer]]]
 
@@ -58,3 +63,25 @@ def connect(authority: Authority, certificate: Certificate, secret_file: Path) -
 def fake() -> FakeInstance:
     """A small ServiceNow."""
     return FakeInstance()
+
+
+@pytest.fixture
+async def box(tmp_path: Path) -> AsyncIterator[Sandbox]:
+    """The sandbox."""
+    async with Sandbox.start(tmp_path / "sandbox") as running:
+        yield running
+
+
+@pytest.fixture
+async def instance(box: Sandbox) -> AsyncIterator[Instance]:
+    """The relay's side of the sandbox's instance; it waits half a second for an answer."""
+    settings = load(box.config_file, {}).settings.servicenow.model_copy(update={"timeout": 0.5})
+    connected = Instance.connect(settings, "relay01", SecretReader({}), Clock())
+    yield connected
+    await connected.aclose()
+
+
+@pytest.fixture
+def records(instance: Instance) -> SessionRecords:
+    """Where sessions go."""
+    return instance.sessions([Table(SESSION), Table(EVENT)])

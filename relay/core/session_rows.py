@@ -131,6 +131,14 @@ class Lookup:
     value: str
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A record that a session belongs to. `table` is its own one: `incident`, though it was looked for as a task."""
+
+    table: str
+    sys_id: str
+
+
 def started_outside(report: SessionReport) -> bool:
     """Whether nothing in the session leads back to ServiceNow: `import_external` decides about such a session."""
     return not (report.external_key or report.attribute(TASK_FIELD) or report.attribute(CI_FIELD))

@@ -11,9 +11,9 @@ from relay.core.jobs import Job
 from relay.core.note import mark, note_of
 from relay.core.queue import LOOK_AGAIN
 from relay.core.session_job import after_look, after_note_error, before_note
+from relay.core.session_rows import Place
 from relay.jobs.ledger import Move, trace_of
 from relay.sessions.parts import TROUBLE, Parts, stored_report, task_of
-from relay.sessions.ports import Place
 
 log = structlog.get_logger("relay.sessions")
 

@@ -13,12 +13,12 @@ from relay.core.record import Reply
 from relay.core.retry import Backoff
 from relay.core.session_job import SESSION
 from relay.core.session_report import SessionReport
-from relay.core.session_rows import RowSettings
+from relay.core.session_rows import Place, RowSettings
 from relay.jobs.conditions import Conditions
 from relay.jobs.holds import Holds
 from relay.jobs.ledger import Ledger
 from relay.jobs.ports import Clock, Store
-from relay.sessions.ports import Appliances, Keeper, Place, Reader, Recordings, Records
+from relay.sessions.ports import Appliances, Keeper, Reader, Recordings, Records
 
 KIND = SESSION.kind
 PRIORITY = 2

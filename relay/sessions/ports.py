@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 from relay.core.policy_values import ApplianceRequest
 from relay.core.record import Reply
 from relay.core.session_report import Listed, SessionReport
-from relay.core.session_rows import Link, Lookup, Row
+from relay.core.session_rows import Link, Lookup, Place, Row
 
 
 class Appliances(Protocol):
@@ -54,14 +54,6 @@ class Reader(Protocol):
 
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A record that a session belongs to. `table` is its own one: `incident`, though it was looked for as a task."""
-
-    table: str
-    sys_id: str
 
 
 class Records(Protocol):

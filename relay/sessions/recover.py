@@ -6,11 +6,11 @@ import structlog
 
 from relay.core.jobs import Job
 from relay.core.session_job import ASKING, FETCHED, NOTED, NOTING
+from relay.core.session_rows import Place
 from relay.jobs.ledger import Move
 from relay.sessions.note import NOTED as NOTED_FACT
 from relay.sessions.note import Abandoned
 from relay.sessions.parts import KIND, Parts
-from relay.sessions.ports import Place
 
 log = structlog.get_logger("relay.sessions")
 

@@ -21,7 +21,7 @@ from relay.core.record import Reply
 from relay.core.session_events import job_of
 from relay.core.session_job import SESSION
 from relay.core.session_report import Actor, CustomAttribute, Event, Listed, Moment, SessionReport, ShellRecording
-from relay.core.session_rows import Lookup, Row, RowSettings
+from relay.core.session_rows import Lookup, Place, Row, RowSettings
 from relay.jobs.beats import Beats
 from relay.jobs.conditions import Conditions
 from relay.jobs.holds import Holds
@@ -29,7 +29,7 @@ from relay.jobs.ledger import Ledger
 from relay.jobs.runner import Runner
 from relay.sessions.inbox import SessionInbox
 from relay.sessions.parts import Parts, Site
-from relay.sessions.ports import Place, Recording
+from relay.sessions.ports import Recording
 from relay.sessions.recover import recover
 from relay.sessions.stages import stages
 from relay.sessions.sweep import Sweep
@@ -67,6 +67,7 @@ class FakeBoxes:
         self.clock = clock
         self.sessions: dict[tuple[str, str], Fact] = {}
         self.lag = 3.0
+        self.now: Callable[[], float] = clock.wall
         self.dates = True
         self.faults: defaultdict[str, deque[str]] = defaultdict(deque)
         self.asked: list[dict[str, str]] = []
@@ -81,7 +82,7 @@ class FakeBoxes:
     async def call(self, request: Any) -> Reply:
         query = dict(request.query)
         self.asked.append(query)
-        headers = (("Date", formatdate(self.clock.wall(), usegmt=True)),) if self.dates else ()
+        headers = (("Date", formatdate(self.now(), usegmt=True)),) if self.dates else ()
         kind = query["generate_report"]
         fault = self.faults[kind].popleft() if self.faults[kind] else ""
         if fault == "broken":
@@ -94,7 +95,7 @@ class FakeBoxes:
             found: Any = [
                 one.lsid
                 for (name, _), one in self.sessions.items()
-                if name == request.appliance and int(query["end_time"]) <= one.ended <= self.clock.wall()
+                if name == request.appliance and int(query["end_time"]) <= one.ended <= self.now()
             ]
         else:
             found = self._report(self.sessions.get((request.appliance, query["lsid"])))
@@ -103,7 +104,7 @@ class FakeBoxes:
     def _report(self, one: Fact | None) -> Any:
         if one is None:
             return None
-        over = self.clock.wall() >= one.ended + self.lag
+        over = self.now() >= one.ended + self.lag
         return [one.lsid, one.ended if over else None, one.events, one.task, one.recordings]
 
     async def session(self, document: bytes, lsid: str) -> SessionReport | None:
@@ -212,11 +213,12 @@ class World:
         self.store = MemoryStore()
         self.site = site
         self.keeps = False
+        self.jumped = 0.0
 
     def session(self, number: int, *, ends_in: float = 0.0, box: str = "default", **more: Any) -> str:
         """A session that ends in so many seconds; returns its lsid."""
         lsid = f"{number:032x}"
-        self.boxes.sessions[box, lsid] = Fact(lsid, self.clock.wall() + ends_in, **more)
+        self.boxes.sessions[box, lsid] = Fact(lsid, self.boxes.now() + ends_in, **more)
         return lsid
 
     def post(self, lsid: str, **more: Any) -> Post:
@@ -245,6 +247,12 @@ class World:
             return StorageError(5004, name)
 
         self.store.fail = fail
+
+    def jump(self, seconds: float) -> None:
+        """This machine's clock jumps, the appliances' do not."""
+        self.clock.jump(seconds)
+        self.jumped += seconds
+        self.boxes.now = lambda: self.clock.wall() - self.jumped
 
     def mend(self) -> None:
         """All faults stop."""
@@ -305,7 +313,13 @@ class Life:
         self.holds.changed = self.runner.look_again
 
     async def _main(self) -> None:
-        await recover(self.parts)
+        while True:
+            try:
+                await recover(self.parts)
+            except StorageError:
+                await asyncio.sleep(1.0)
+            else:
+                break
         async with asyncio.TaskGroup() as group:
             group.create_task(self.runner.run(stages(self.parts)), name="runner")
             if self.sweeps:

@@ -111,7 +111,7 @@ EVENTS = {
     "secrets.changed": "files of secrets or certificates have changed; they are taken over",
     "servicenow.batch": "a batch request was served; `size` is how many calls the next may hold",
     "servicenow.batch_failed": "a batch request failed; the next is smaller",
-    "servicenow.link_refused": "a session's task, computer or user could not be looked for: a right or table is missing",
+    "servicenow.link_refused": "a session's task, computer or user cannot be looked for: a right or table is missing",
     "servicenow.fault": "a request to ServiceNow got no answer",
     "servicenow.refresh_refused": "the refresh token is worth nothing any more; the password is sent instead",
     "servicenow.request": "ServiceNow answered a request",

@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import Final
 
 from relay.core.errors import ServiceNowError
+from relay.core.session_rows import Place
 from relay.servicenow import calls
 from relay.servicenow.query import UnmatchableError, build, contains, equals
 from relay.servicenow.session import Lane
-from relay.servicenow.session_links import Linked, only_asked
+from relay.servicenow.session_links import only_asked
 
 TABLE: Final = "sys_journal_field"
 WORK_NOTES: Final = "work_notes"
@@ -20,7 +21,7 @@ _MOST: Final = 50
 _FORBIDDEN: Final = 2006
 
 
-async def write_note(lane: Lane, record: Linked, text: str, element: str = WORK_NOTES) -> None:
+async def write_note(lane: Lane, record: Place, text: str, element: str = WORK_NOTES) -> None:
     """Add an entry to a journal of a record, as a person does who writes into the field.
 
     Raises:
@@ -32,7 +33,7 @@ async def write_note(lane: Lane, record: Linked, text: str, element: str = WORK_
         raise ServiceNowError(2019, "another row than the one that was changed", maybe_sent=True)
 
 
-async def write_entry(lane: Lane, record: Linked, text: str, element: str) -> None:
+async def write_entry(lane: Lane, record: Place, text: str, element: str) -> None:
     """Add an entry to the journal itself, for a record whose form shows it without a field of its own.
 
     Raises:
@@ -47,23 +48,23 @@ async def write_entry(lane: Lane, record: Linked, text: str, element: str) -> No
         raise ServiceNowError(2015, f"{TABLE} did not store what was written", maybe_sent=True)
 
 
-async def find_mark(lane: Lane, record: str, mark: str, element: str = WORK_NOTES) -> bool | None:
+async def find_mark(lane: Lane, record: Place, mark: str, element: str = WORK_NOTES) -> bool | None:
     """Whether an entry of a record's journal ends in the line `mark`; None when this account may not read entries.
 
-    `record` is its sys_id. An account that is shown no entries gets False, as if there were none: see `readable`.
+    An account that is shown no entries gets False like one for which there is none: see `readable`.
 
     Raises:
         ServiceNowError: it could not be asked.
 
     """
     try:
-        query = build(equals("element_id", record), equals("element", element), contains("value", mark))
+        query = build(equals("element_id", record.sys_id), equals("element", element), contains("value", mark))
     except UnmatchableError:
         return False
     rows = await _entries(lane, query, _MOST)
     if rows is None:
         return None
-    mine = [row for row in rows if row.get("element_id") == record and row.get("element") == element]
+    mine = [row for row in rows if row.get("element_id") == record.sys_id and row.get("element") == element]
     if rows and not mine:
         raise ServiceNowError(2019, f"{len(rows)} entries, none of the record asked for")
     if any(_last_line(row.get("value", "")) == mark for row in mine):

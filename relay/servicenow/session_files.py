@@ -10,11 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from relay.core.errors import ServiceNowError
+from relay.core.session_rows import Place
 from relay.host.http import Streamed
 from relay.servicenow import attachments, calls
 from relay.servicenow.query import UnmatchableError
 from relay.servicenow.session import Lane
-from relay.servicenow.session_links import Linked, only_asked
+from relay.servicenow.session_links import only_asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Attached:
     before: bool
 
 
-async def find_file(lane: Lane, record: Linked, name: str, size: int) -> Attached | None:
+async def find_file(lane: Lane, record: Place, name: str, size: int) -> Attached | None:
     """The attachment of that name and size.
 
     Raises:
@@ -41,7 +42,7 @@ async def find_file(lane: Lane, record: Linked, name: str, size: int) -> Attache
     return next((Attached(one.sys_id, before=True) for one in there if one.size == size), None)
 
 
-async def attach(lane: Lane, record: Linked, name: str, content: Streamed, content_type: str) -> Attached:
+async def attach(lane: Lane, record: Place, name: str, content: Streamed, content_type: str) -> Attached:
     """Attach a file unless it is there.
 
     Raises:

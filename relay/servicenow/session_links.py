@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from relay.core.errors import ServiceNowError
-from relay.core.session_rows import Link, Lookup
+from relay.core.session_rows import Link, Lookup, Place
 from relay.servicenow.batch import Part
 from relay.servicenow.batcher import Batcher
 from relay.servicenow.calls import Call, Row, get_rows, is_sys_id, rows_of
@@ -28,18 +28,10 @@ _TABLE: Final = re.compile(r"[a-z][a-z0-9_]{0,79}\Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Linked:
-    """A record. `table` is its own one: that of an incident is `incident`, though it was found as a `task`."""
-
-    table: str
-    sys_id: str
-
-
-@dataclass(frozen=True, slots=True)
 class Links:
     """What the look-ups found. `refused`: links of which a look-up could not be made, with the reason of the last."""
 
-    found: Mapping[Link, Linked]
+    found: Mapping[Link, Place]
     refused: Mapping[Link, ServiceNowError]
 
 
@@ -52,7 +44,7 @@ async def find_links(lane: Lane, batcher: Batcher, asked: Sequence[Lookup]) -> L
     """
     calls = [(one, call) for one in asked if (call := _call(one)) is not None]
     parts = await batcher.run(lane, [call for _, call in calls])
-    found: dict[Link, Linked] = {}
+    found: dict[Link, Place] = {}
     refused: dict[Link, ServiceNowError] = {}
     for (one, _), part in zip(calls, parts, strict=True):
         if one.link in found:
@@ -74,10 +66,10 @@ def only_asked(error: ServiceNowError) -> ServiceNowError:
     return ServiceNowError(error.number, error.detail, after=error.after)
 
 
-def linked_of(table: str, row: Row) -> Linked:
+def _place_of(table: str, row: Row) -> Place:
     """The record that a row of `table` is."""
     own = row.get("sys_class_name", "")
-    return Linked(own if _TABLE.match(own) else table, row["sys_id"])
+    return Place(own if _TABLE.match(own) else table, row["sys_id"])
 
 
 def _call(one: Lookup) -> Call | None:
@@ -88,7 +80,7 @@ def _call(one: Lookup) -> Call | None:
     return get_rows(one.table, query, tuple(dict.fromkeys(("sys_id", "sys_class_name", one.field))), MOST)
 
 
-def _record(one: Lookup, part: Part) -> Linked | None:
+def _record(one: Lookup, part: Part) -> Place | None:
     """The one record that a look-up found."""
     if isinstance(part, ServiceNowError):
         raise part
@@ -105,7 +97,7 @@ def _record(one: Lookup, part: Part) -> Linked | None:
     # Names of computers are the same in any case, and appliance and CMDB seldom write them alike.
     if one.link != "cmdb_ci" and row[one.field] != value:
         return None
-    return linked_of(one.table, row)
+    return _place_of(one.table, row)
 
 
 def _value(one: Lookup) -> str:

@@ -8,15 +8,14 @@ from typing import Final
 import structlog
 
 from relay.core.errors import ServiceNowError
-from relay.core.session_rows import Link, Lookup, Row, Table
+from relay.core.session_rows import Link, Lookup, Place, Row, Table
 from relay.host.clock import Clock
 from relay.host.http import Streamed
 from relay.servicenow import journal, session_files
 from relay.servicenow.batcher import Batcher
-from relay.servicenow.calls import get_row, row_of
 from relay.servicenow.session import Lane
 from relay.servicenow.session_files import Attached
-from relay.servicenow.session_links import Linked, find_links, linked_of, only_asked
+from relay.servicenow.session_links import find_links
 from relay.servicenow.session_tables import RowWriter
 
 log = structlog.get_logger("relay.servicenow")
@@ -59,15 +58,15 @@ class SessionRecords:
         self._there = True
         return True
 
-    async def find(self, lookups: Sequence[Lookup]) -> Mapping[Link, str]:
-        """The sys_id for each link: of the first of its look-ups that finds exactly one record. One request.
+    async def find(self, lookups: Sequence[Lookup]) -> Mapping[Link, Place]:
+        """The record for each link: that of the first of its look-ups that finds exactly one record. One request.
 
         A link whose look-up is refused, since a right or a table is missing, is left out, and the log says so.
         """
         links = await find_links(self._lane, self._batcher, lookups)
         for link, error in links.refused.items():
             log.warning("servicenow.link_refused", link=link, code=error.code, error=error.text)
-        return {link: record.sys_id for link, record in links.found.items()}
+        return links.found
 
     async def has(self, row: Row) -> bool:
         """Whether there is a row of this key."""
@@ -89,40 +88,33 @@ class SessionRecords:
         if errors:
             raise max(errors, key=lambda error: (error.maybe_sent, error.retryable))
 
-    async def task(self, sys_id: str) -> Linked:
-        """A task with its own table, which notes and attachments want: that of an incident is `incident`."""
-        try:
-            row = row_of(await self._lane.value(get_row("task", sys_id, ("sys_id", "sys_class_name"))))
-        except ServiceNowError as error:
-            raise only_asked(error) from None
-        if row.get("sys_id") != sys_id:
-            raise ServiceNowError(2019, "another task than the one that was asked for")
-        return linked_of("task", row)
+    async def note(self, task: Place, text: str) -> None:
+        """Add a work note to a task; never repeat it without `noted`."""
+        await journal.write_note(self._lane, task, text)
 
-    async def note(self, task: str, text: str) -> None:
-        """Add a work note to the task of this sys_id; never repeat it without `noted`."""
-        await journal.write_note(self._lane, await self.task(task), text)
+    async def noted(self, task: Place, mark: str) -> bool | None:
+        """Whether a work note of the task ends in `mark`; None when this account is refused its notes.
 
-    async def noted(self, task: str, mark: str) -> bool | None:
-        """Whether a work note of the task ends in `mark`; None when work notes cannot be read."""
+        An account that is silently shown none gets False too.
+        """
         return await journal.find_mark(self._lane, task, mark)
 
     async def notes_readable(self) -> bool | None:
         """Whether this account may read work notes; None when it was neither shown one nor refused."""
         return await journal.readable(self._lane)
 
-    async def entry(self, record: Linked, text: str, element: str) -> None:
+    async def entry(self, record: Place, text: str, element: str) -> None:
         """Add an entry to another journal of a record, such as `comments` of a configuration item. As `note`."""
         await journal.write_entry(self._lane, record, text, element)
 
-    async def entered(self, record: Linked, mark: str, element: str) -> bool | None:
+    async def entered(self, record: Place, mark: str, element: str) -> bool | None:
         """As `noted`, for another journal of a record."""
-        return await journal.find_mark(self._lane, record.sys_id, mark, element)
+        return await journal.find_mark(self._lane, record, mark, element)
 
-    async def find_file(self, record: Linked, name: str, size: int) -> Attached | None:
+    async def find_file(self, record: Place, name: str, size: int) -> Attached | None:
         """The attachment of a record by name and size, so that what is there need not be fetched again."""
         return await session_files.find_file(self._lane, record, name, size)
 
-    async def attach(self, record: Linked, name: str, content: Streamed, content_type: str) -> Attached:
+    async def attach(self, record: Place, name: str, content: Streamed, content_type: str) -> Attached:
         """Attach a file of any size to a record unless it is there."""
         return await session_files.attach(self._lane, record, name, content, content_type)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +74,8 @@ async def box(tmp_path: Path) -> AsyncIterator[Sandbox]:
 
 @pytest.fixture
 async def instance(box: Sandbox) -> AsyncIterator[Instance]:
-    """The relay's side of the sandbox's instance; it waits half a second for an answer."""
-    settings = load(box.config_file, {}).settings.servicenow.model_copy(update={"timeout": 0.5})
+    """The relay's side of the sandbox's instance."""
+    settings = load(box.config_file, {}).settings.servicenow
     connected = Instance.connect(settings, "relay01", SecretReader({}), Clock())
     yield connected
     await connected.aclose()
@@ -85,3 +85,20 @@ async def instance(box: Sandbox) -> AsyncIterator[Instance]:
 def records(instance: Instance) -> SessionRecords:
     """Where sessions go."""
     return instance.sessions([Table(SESSION), Table(EVENT)])
+
+
+@pytest.fixture
+def hasty(instance: Instance) -> Callable[[str], AbstractContextManager[None]]:
+    """For as long as the block lasts an instance that hangs is waited for less than a second."""
+
+    @contextmanager
+    def wait_less(action: str) -> Iterator[None]:
+        patience = instance.shared.timeout
+        if action.startswith("hang"):
+            instance.shared.timeout = 0.7
+        try:
+            yield
+        finally:
+            instance.shared.timeout = patience
+
+    return wait_less

@@ -13,6 +13,7 @@ import pytest
 
 from relay.core.errors import ServiceNowError
 from relay.core.secret import Secret
+from relay.core.session_rows import Place
 from relay.host.http import Streamed
 from relay.sandbox.box import Sandbox
 from relay.sandbox.door import KEPT
@@ -20,7 +21,6 @@ from relay.sandbox.faults import Fault
 from relay.sandbox.schema import VENDOR_EVENT
 from relay.sandbox.web import Request
 from relay.servicenow.instance import Instance
-from relay.servicenow.session_links import Linked
 from relay.servicenow.sessions import SessionRecords
 from relay.servicenow.vendor import FORWARDED, Forwarding, VendorEvents
 
@@ -48,8 +48,8 @@ FAULTS = pytest.mark.parametrize("fault", [*BEFORE, *AFTER], ids=lambda fault: f
 
 
 @pytest.fixture
-def task(box: Sandbox) -> Linked:
-    return Linked("incident", box.servicenow.insert("incident", {})["sys_id"])
+def task(box: Sandbox) -> Place:
+    return Place("incident", box.servicenow.insert("incident", {})["sys_id"])
 
 
 def notes(box: Sandbox) -> list[str]:
@@ -78,13 +78,13 @@ async def settled(box: Sandbox, fault: Fault, there: Callable[[], bool]) -> None
 # Notes.
 
 
-async def test_a_note_is_written_and_found(box: Sandbox, records: SessionRecords, task: Linked) -> None:
+async def test_a_note_is_written_and_found(box: Sandbox, records: SessionRecords, task: Place) -> None:
     """A note is one entry of the task's journal, and found by its last line alone, at its task alone."""
-    other = Linked(
+    other = Place(
         "incident", box.servicenow.insert("incident", {"work_notes": f"see {MARK} there\nnot here"})["sys_id"]
     )
-    assert await records.noted(task.sys_id, MARK) is False
-    await records.note(task.sys_id, NOTE)
+    assert await records.noted(task, MARK) is False
+    await records.note(task, NOTE)
     [_, entry] = box.servicenow.tables.rows("sys_journal_field")
     assert (entry["name"], entry["element"], entry["element_id"], entry["value"]) == (
         "incident",
@@ -92,42 +92,42 @@ async def test_a_note_is_written_and_found(box: Sandbox, records: SessionRecords
         task.sys_id,
         NOTE,
     )
-    assert await records.noted(task.sys_id, MARK) is True
-    assert await records.noted(task.sys_id, "[session ab1]") is False
-    assert await records.noted(task.sys_id, "[session ab12") is False
-    assert await records.noted(other.sys_id, MARK) is False
-    assert await records.noted(task.sys_id, "[session a^b]") is False
+    assert await records.noted(task, MARK) is True
+    assert await records.noted(task, "[session ab1]") is False
+    assert await records.noted(task, "[session ab12") is False
+    assert await records.noted(other, MARK) is False
+    assert await records.noted(task, "[session a^b]") is False
 
 
-async def test_line_ends_that_the_instance_changes(box: Sandbox, records: SessionRecords, task: Linked) -> None:
+async def test_line_ends_that_the_instance_changes(box: Sandbox, records: SessionRecords, task: Place) -> None:
     """A note is found with other line ends and with spaces after it."""
     box.servicenow.update(
         "incident",
         box.servicenow.tables.get("incident", task.sys_id) or {},
         {"work_notes": NOTE.replace("\n", "\r\n") + "\r\n "},
     )
-    assert await records.noted(task.sys_id, MARK) is True
+    assert await records.noted(task, MARK) is True
 
 
-async def test_who_may_not_read_notes(box: Sandbox, records: SessionRecords, task: Linked) -> None:
+async def test_who_may_not_read_notes(box: Sandbox, records: SessionRecords, task: Place) -> None:
     """A refusal says so; an account that is shown nothing cannot tell, and one that is shown something may read."""
     assert await records.notes_readable() is None
-    await records.note(task.sys_id, NOTE)
+    await records.note(task, NOTE)
     assert await records.notes_readable() is True
     box.servicenow.knobs.journal = "hidden"
-    assert (await records.notes_readable(), await records.noted(task.sys_id, MARK)) == (None, False)
+    assert (await records.notes_readable(), await records.noted(task, MARK)) == (None, False)
     box.servicenow.knobs.journal = "forbidden"
-    assert (await records.notes_readable(), await records.noted(task.sys_id, MARK)) == (False, None)
+    assert (await records.notes_readable(), await records.noted(task, MARK)) == (False, None)
     box.servicenow.knobs.journal = "readable"
     box.servicenow.faults.add(Fault("reset after", path="/sys_journal_field"))
     with pytest.raises(ServiceNowError) as error:
-        await records.noted(task.sys_id, MARK)
+        await records.noted(task, MARK)
     assert not error.value.maybe_sent
 
 
 @pytest.mark.parametrize("answered", [{"element_id": "f" * 32}, {"value": None}])
 async def test_entries_that_cannot_be_judged(
-    box: Sandbox, records: SessionRecords, task: Linked, answered: dict[str, str | None]
+    box: Sandbox, records: SessionRecords, task: Place, answered: dict[str, str | None]
 ) -> None:
     """Entries of other records are an error; entries without their text are none that one may read."""
     entry = {"sys_id": "a" * 32, "element_id": task.sys_id, "element": "work_notes", "value": NOTE, **answered}
@@ -135,16 +135,16 @@ async def test_entries_that_cannot_be_judged(
     headers = {"Content-Type": "application/json"}
     box.servicenow.faults.add(Fault("status", path="/sys_journal_field", status=200, body=body, headers=headers))
     if "value" in answered:
-        assert await records.noted(task.sys_id, MARK) is None
+        assert await records.noted(task, MARK) is None
     else:
         with pytest.raises(ServiceNowError, match="BSR-2019"):
-            await records.noted(task.sys_id, MARK)
+            await records.noted(task, MARK)
 
 
 @FAULTS
 @pytest.mark.parametrize("way", ["note", "entry"])
 async def test_what_is_known_of_a_note(
-    box: Sandbox, records: SessionRecords, task: Linked, fault: Fault, way: str
+    box: Sandbox, records: SessionRecords, task: Place, *, hasty: Any, fault: Fault, way: str
 ) -> None:
     """Whatever fails: a note said not to be sent is not there and never will be, and the mark tells of the others."""
     element = "work_notes" if way == "note" else "comments"
@@ -152,10 +152,11 @@ async def test_what_is_known_of_a_note(
     set_fault = box.servicenow.faults.add(replace(fault, method="PATCH" if way == "note" else "POST"))
     failed = None
     try:
-        if way == "note":
-            await records.note(task.sys_id, NOTE)
-        else:
-            await records.entry(task, NOTE, element)
+        with hasty(fault.action):
+            if way == "note":
+                await records.note(task, NOTE)
+            else:
+                await records.entry(task, NOTE, element)
     except ServiceNowError as error:
         failed = error
     assert set_fault.fired == 1
@@ -169,21 +170,21 @@ async def test_what_is_known_of_a_note(
     assert fault.action in {"late", "status"} or bool(notes(box)) is (fault in AFTER)
 
 
-async def test_answers_of_other_records(box: Sandbox, records: SessionRecords, task: Linked) -> None:
+async def test_answers_of_other_records(box: Sandbox, records: SessionRecords, task: Place) -> None:
     """An answer that does not name what was written leaves it unknown."""
     for result in ({"sys_id": "a" * 32}, {"element_id": task.sys_id}):
         body, headers = json.dumps({"result": result}), {"Content-Type": "application/json"}
         for method in ("PATCH", "POST"):
             box.servicenow.faults.add(Fault("status", method=method, status=200, body=body, headers=headers))
         with pytest.raises(ServiceNowError) as error:
-            await records.note(task.sys_id, NOTE)
+            await records.note(task, NOTE)
         assert error.value.maybe_sent
         with pytest.raises(ServiceNowError) as error:
             await records.entry(task, NOTE, "comments")
         assert error.value.maybe_sent
 
 
-async def test_attachments_that_cannot_be_asked_for(box: Sandbox, records: SessionRecords, task: Linked) -> None:
+async def test_attachments_that_cannot_be_asked_for(box: Sandbox, records: SessionRecords, task: Place) -> None:
     """When the look for a file fails nothing is sent."""
     box.servicenow.faults.add(Fault("reset after", method="GET", lane="attachment"))
     with pytest.raises(ServiceNowError) as error:
@@ -191,11 +192,11 @@ async def test_attachments_that_cannot_be_asked_for(box: Sandbox, records: Sessi
     assert (error.value.number, error.value.maybe_sent, files(box)) == (2004, False, [])
 
 
-async def test_a_task_that_is_gone_has_no_note(box: Sandbox, records: SessionRecords, task: Linked) -> None:
+async def test_a_task_that_is_gone_has_no_note(box: Sandbox, records: SessionRecords, task: Place) -> None:
     """A note to a task that was deleted is refused, and an entry that may not be inserted is."""
     box.servicenow.tables.delete("incident", task.sys_id)
     with pytest.raises(ServiceNowError) as error:
-        await records.note(task.sys_id, NOTE)
+        await records.note(task, NOTE)
     assert (error.value.number, error.value.maybe_sent) == (2016, False)
     box.servicenow.knobs.journal_insert = False
     with pytest.raises(ServiceNowError) as error:
@@ -206,7 +207,7 @@ async def test_a_task_that_is_gone_has_no_note(box: Sandbox, records: SessionRec
 # Files.
 
 
-async def test_a_file_is_attached_once(box: Sandbox, records: SessionRecords, task: Linked) -> None:
+async def test_a_file_is_attached_once(box: Sandbox, records: SessionRecords, task: Place) -> None:
     """A second try finds the file by name and size; another size or name is another file."""
     assert await records.find_file(task, "a.mp4", 200_000) is None
     first = await records.attach(task, "a.mp4", recording(200_000), "video/mp4")
@@ -225,12 +226,15 @@ async def test_a_file_is_attached_once(box: Sandbox, records: SessionRecords, ta
 
 
 @FAULTS
-async def test_what_is_known_of_a_file(box: Sandbox, records: SessionRecords, task: Linked, fault: Fault) -> None:
+async def test_what_is_known_of_a_file(
+    box: Sandbox, records: SessionRecords, hasty: Any, task: Place, fault: Fault
+) -> None:
     """Whatever fails: what is said is true, a 401 begins the source anew, and a second try makes no second copy."""
     set_fault = box.servicenow.faults.add(replace(fault, method="POST", lane="attachment"))
     failed = None
     try:
-        await records.attach(task, "a.mp4", recording(200_000), "video/mp4")
+        with hasty(fault.action):
+            await records.attach(task, "a.mp4", recording(200_000), "video/mp4")
     except ServiceNowError as error:
         failed = error
     assert set_fault.fired == 1
@@ -244,7 +248,7 @@ async def test_what_is_known_of_a_file(box: Sandbox, records: SessionRecords, ta
     assert [row["size_bytes"] for row in files(box)] == ["200000"]
 
 
-async def test_a_source_that_fails_leaves_nothing(box: Sandbox, records: SessionRecords, task: Linked) -> None:
+async def test_a_source_that_fails_leaves_nothing(box: Sandbox, records: SessionRecords, task: Place) -> None:
     """The source's own error comes out, and the instance has no part of the file."""
     with pytest.raises(OSError, match="the disk is gone"):
         await records.attach(task, "a.mp4", recording(200_000, fails=True), "video/mp4")
@@ -252,7 +256,7 @@ async def test_a_source_that_fails_leaves_nothing(box: Sandbox, records: Session
     assert not (await records.attach(task, "a.mp4", recording(200_000), "video/mp4")).before
 
 
-async def test_a_file_that_is_too_large_for_the_instance(box: Sandbox, records: SessionRecords, task: Linked) -> None:
+async def test_a_file_that_is_too_large_for_the_instance(box: Sandbox, records: SessionRecords, task: Place) -> None:
     """The instance's limit is a refusal that nobody repeats."""
     box.servicenow.knobs.largest_attachment = 1000
     with pytest.raises(ServiceNowError) as error:
@@ -262,7 +266,7 @@ async def test_a_file_that_is_too_large_for_the_instance(box: Sandbox, records: 
 
 @pytest.mark.parametrize("sys_id", [True, False])
 async def test_a_file_that_was_stored_otherwise(
-    box: Sandbox, records: SessionRecords, task: Linked, sys_id: bool
+    box: Sandbox, records: SessionRecords, task: Place, sys_id: bool
 ) -> None:
     """One that was stored with another size is taken away again; an answer that names none is no success."""
     row = box.servicenow.insert("sys_attachment", {"table_name": "incident", "table_sys_id": task.sys_id})
@@ -275,7 +279,7 @@ async def test_a_file_that_was_stored_otherwise(
     assert len(files(box)) == (0 if sys_id else 1)
 
 
-async def test_a_large_file_needs_no_memory(box: Sandbox, records: SessionRecords, task: Linked) -> None:
+async def test_a_large_file_needs_no_memory(box: Sandbox, records: SessionRecords, task: Place) -> None:
     """Of a file of 96 MiB no more than a few pieces are held; the instance has all of it."""
     size = 96 * 1024 * 1024 + 1
     tracemalloc.start()
@@ -331,12 +335,13 @@ async def test_only_the_vendors_paths_are_posted_to(instance: Instance) -> None:
 
 
 @FAULTS
-async def test_what_is_known_of_a_forwarded_event(box: Sandbox, instance: Instance, fault: Fault) -> None:
+async def test_what_is_known_of_a_forwarded_event(box: Sandbox, instance: Instance, hasty: Any, fault: Fault) -> None:
     """Whatever fails: an event said to be taken is there, and one said not to be sent is not."""
     set_fault = box.servicenow.faults.add(replace(fault, lane="forward"))
     failed = None
     try:
-        await instance.vendor.post(PATH, FORM)
+        with hasty(fault.action):
+            await instance.vendor.post(PATH, FORM)
     except ServiceNowError as error:
         failed = error
     assert set_fault.fired == 1

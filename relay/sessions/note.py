@@ -37,7 +37,7 @@ async def look(parts: Parts, job: Job) -> bool | None:
     if found is False and not learned.sight and learned.noted is not None:
         learned.sight = bool(await records.noted(*learned.noted))
     if found is None:
-        parts.conditions.fail(BLIND, ServiceNowError(2006, "work notes cannot be read: none is written a second time"))
+        _say_blind(parts)
         return None
     parts.conditions.clear(BLIND)
     learned.sight = learned.sight or found
@@ -144,7 +144,13 @@ class Ask:
             return Move(job, event, data={"looks": looks, "tries": None}, wait=LOOK_AGAIN)
         if event == "cannot be asked":
             log.warning("sessions.note_unknown", appliance=job.lane, lsid=job.data["lsid"])
+            _say_blind(parts)
         return Move(job, event, data={"looks": None, "tries": None})
+
+
+def _say_blind(parts: Parts) -> None:
+    error = ServiceNowError(2006, "work notes cannot be read, so none of unknown outcome is written again")
+    parts.conditions.fail(BLIND, error)
 
 
 def put_off(parts: Parts, job: Job, error: ServiceNowError) -> Move:

@@ -142,18 +142,5 @@ class Keeper(Protocol):
         ...
 
 
-class Forwarder(Protocol):
-    """Posts events on to the vendor's application at ServiceNow."""
-
-    async def forward(self, appliance: str, path: str, fields: Mapping[str, str]) -> None:
-        """Post the fields to this path, with the appliance's token.
-
-        Raises:
-            ServiceNowError: ServiceNow did not take it, as far as is known.
-
-        """
-        ...
-
-
 Recordings = Literal["link", "attach", "store", "none"]
 """What is done with recordings: links are in the row and the note anyway, unless it is `none`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from support.sessionflow import PLACE, World, in_world
 
@@ -44,8 +46,13 @@ async def test_without_sight_no_note_is_repeated(world: World) -> None:
     """A relay that never saw a note of its own does not take "not found" for "not there"."""
     lsid = world.session(1)
     world.records.faults["note"].append("lost")
-    await _imported(world, lsid)
+    life = world.life()
+    await life.inbox.put(world.post(lsid))
+    await life.run(400)
+    assert world.state(lsid) == "DONE"
     assert world.records.notes_of(lsid) == 0
+    assert life.conditions.has("work notes")
+    await life.stop()
 
 
 @in_world(sweep=0)
@@ -137,3 +144,25 @@ async def test_an_account_that_is_shown_no_notes_writes_none_again(world: World)
     world.records.blind = True
     await _imported(world, lsid)
     assert world.records.notes_of(lsid) == 1
+
+
+@in_world(sweep=0)
+async def test_sessions_of_an_appliance_that_left_the_configuration_wait(world: World) -> None:
+    """They hold up nothing, and go on when it comes back."""
+    lsid = world.session(1)
+    await _imported(world, world.session(9))
+    world.records.faults["note"].append("done")
+    life = world.life()
+    await life.inbox.put(world.post(lsid))
+    await life.run(20)
+    assert world.state(lsid) == "ASKING"
+    await life.crash()
+    kept = world.store.jobs[world.job(lsid).id]
+    kept.job = replace(kept.job, lane="former")
+    life = world.life()
+    await life.run(200)
+    assert world.state(lsid) == "ASKING"
+    kept.job = replace(kept.job, lane="default")
+    await life.run(200)
+    assert world.state(lsid) == "DONE"
+    await life.stop()

@@ -97,6 +97,7 @@ def states() -> str:
     """For each table: the diagram, the states, the events."""
     lines: list[str] = []
     for life in lives():
+        lines += [f"## Jobs of kind `{life.table.kind}`", ""]
         lines += ["```mermaid", *_diagram(life.table), "```", "", "| state | means |", "|---|---|"]
         lines += [f"| {state} | {_cell(life.meanings[state])} |" for state in life.table.rows]
         lines += ["", "| in state | event | leads to |", "|---|---|---|"]
@@ -135,7 +136,7 @@ LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "erro
 CALLS = {**LEVELS, "exception": "error"}
 LEDGER = "relay/jobs/ledger.py"
 """Names its events after the state tables; nobody else may log a name that is no literal."""
-SPREAD = {"facts": ("topic", "by", "created_on")}
+SPREAD = {"facts": ("topic", "by", "created_on"), "_about": ("post", "kind", "appliance", "path")}
 """Functions whose mapping is spread into a log call, and the names in it."""
 
 
@@ -151,7 +152,7 @@ def events() -> dict[str, Event]:
                 _note(found, node, _levels(node.func, named), logger, str(path.relative_to(ROOT)))
     for life in lives():
         of_ledger = Event({"info", "debug"}, {"relay.jobs"}, dict.fromkeys(("state", "attempt")))
-        for state in (life.table.initial, "UNCERTAIN"):
+        for state in {life.table.initial, "UNCERTAIN"} & life.table.states:
             found[f"{life.table.kind}.{state.lower()}"] = Event({"info"}, {"relay.jobs"}, {"lane": None})
         for state, row in life.table.rows.items():
             for event, target in row.items():

@@ -105,6 +105,8 @@ _ROWS = (
     Code(3016, "warning", "a certificate on the way to the appliance ends within 30 days", "renew the certificate of the server or proxy that the message names"),
     Code(3017, "error", "a certificate on the way to the appliance ends within 7 days", "renew it now: no call is made once it has ended"),
     Code(3018, "error", "the proxy to the appliance asks for an account, or refused the one it was given", "check username and password of the appliance's proxy section with those who run the proxy", retryable=True),
+    Code(3019, "error", "the appliance answered a question about sessions with an error", "look at the appliance's words; check that the session still exists there and that the API account may read reports"),
+    Code(3020, "warning", "the appliance has had no end of the session, or no report of it, for too long", "look at the session on the appliance; once it has ended there, 'bseries-relay jobs retry' imports it"),
     # 4xxx: policy and bad work
     Code(4001, "warning", "the relay does not do this kind of work", "use RESTProbe or BSeriesProbe"),
     Code(4002, "warning", "the operation is not allowed by the policy", "add the operation or its group to policy.allow if it should be"),
@@ -140,6 +142,18 @@ _ROWS = (
     Code(5011, "critical", "the audit log does not verify", "keep the folder for the investigation; 'bseries-relay audit verify' names the first bad line"),
     Code(5012, "error", "the audit log's signing key cannot be used, so its checkpoints are not signed", "give the key file back, or make a new key with 'bseries-relay audit key --rotate'", retryable=True),
     Code(5013, "warning", "the storage key is one that the relay made for itself", "give storage.key as a credential; until then keep that file safe, and apart from copies of the state folder"),
+    # 6xxx: the listener
+    Code(6001, "error", "the listener's address cannot be listened on", "free the address, or change listener.listen and reload; the relay tries again by itself", retryable=True),
+    Code(6002, "warning", "something that is no appliance of the configuration calls the listener", "if it is an appliance, add its address to accept_from; else find out who calls"),
+    Code(6003, "warning", "a post came with a wrong token, or with none", "compare outbound_event_token in the recipient's URL at the appliance with event_token"),
+    Code(6004, "warning", "a post cannot be read", "it is kept; look at what the appliance's recipient or ticket system is set to send"),
+    Code(6005, "warning", "a post is larger than the relay reads", "its beginning is kept; send fewer custom fields, and only events that are used"),
+    Code(6006, "warning", "the PROXY protocol is spoken where it is not allowed, not spoken where it must be, or spoken wrongly", "name in listener.proxy_protocol_from those load balancers that speak it, and no others"),
+    Code(6007, "warning", "more connections to the listener than it takes", "look who calls so often; the appliance tries again by itself", retryable=True),
+    Code(6008, "warning", "a post came to a path that the listener does not have", "set the URL at the appliance to /events or /approvals, or keep the path of the vendor's application"),
+    Code(6009, "warning", "a call to the listener did not come to its end in time", "if it is an appliance, look at the network between", retryable=True),
+    Code(6010, "warning", "a call to the listener is no post over TLS and HTTP/1.1", "look at the URL and the CA certificate of the recipient at the appliance, and at proxies between"),
+    Code(6011, "warning", "the store took too long to take a post", "look at the disk of the state folder; the appliance tries again by itself", retryable=True),
     # 9xxx: internal
     Code(9001, "critical", "a fault of the relay itself", "report it with the log lines of this job"),
     Code(9002, "critical", "the job stopped the relay three times and is not tried again", "report it with the log lines of this job"),

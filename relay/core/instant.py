@@ -16,3 +16,8 @@ def epoch(text: str) -> float | None:
         return datetime.strptime(text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC).timestamp()
     except ValueError:
         return None
+
+
+def written(seconds: float) -> str:
+    """The date-time of a moment between the years 1970 and 9999."""
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%d %H:%M:%S")

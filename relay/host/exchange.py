@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -78,13 +78,28 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Streamed:
+    """A body that is never whole in memory.
+
+    Attributes:
+        size: its bytes. A source that gives more or fewer breaks the request: the other side never takes it for whole.
+        pieces: begins it anew, for each time that it is sent; pieces of some 64 KiB are best. What a source raises
+            ends the request and comes out of it as it is.
+
+    """
+
+    size: int
+    pieces: Callable[[], AsyncGenerator[bytes, None]] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class HttpRequest:
     """One request. `url` begins with the target's origin; `timeout` bounds all of it, in seconds."""
 
     method: str
     url: str = field(repr=False)
     headers: Pairs = field(default=(), repr=False)
-    content: bytes = field(default=b"", repr=False)
+    content: bytes | Streamed = field(default=b"", repr=False)
     timeout: float = 30.0
     limit: BodyLimit = field(default_factory=lambda: BodyLimit(1024 * 1024))
 

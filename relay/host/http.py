@@ -12,8 +12,8 @@ What it promises:
 - Exactly the bytes of `url` after the origin are the request's target; no header is added but `Host`, `Content-Length`,
   `Accept-Encoding`, `Connection` and `Cookie`.
 - `send` ends within `timeout`, whatever the other side does, and reads no more than `limit` allows.
-- Every failure is a `HttpFault`, and its `maybe_sent` is False only if no byte of the request was handed to the
-  target's TLS stream.
+- Every failure is a `HttpFault`, but what a streamed body's source raises; its `maybe_sent` is False only if no byte of
+  the request was handed to the target's TLS stream.
 - A connection on which anything went wrong, a cancelled call included, is closed and never used again.
 
 Why one connection a client, and a client for each worker: httpcore's pool is quadratic in connections, and a ServiceNow
@@ -25,6 +25,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import httpcore
 import httpx
@@ -39,12 +40,12 @@ from relay.host.bodies import (
     TruncatedError,
     UndecodableError,
 )
-from relay.host.exchange import HttpFault, HttpRequest, HttpResponse, Pairs, Target, check
+from relay.host.exchange import HttpFault, HttpRequest, HttpResponse, Pairs, Streamed, Target, check
 from relay.host.faults import FOREIGN, timed_out, translate
 from relay.host.network import Egress, Progress
 from relay.host.transport import Proxy, Transport
 
-__all__ = ["BodyLimit", "HttpClient", "HttpFault", "HttpRequest", "HttpResponse", "Proxy", "Target"]
+__all__ = ["BodyLimit", "HttpClient", "HttpFault", "HttpRequest", "HttpResponse", "Proxy", "Streamed", "Target"]
 
 MAX_HEADERS = 200
 """Header lines of an answer; their bytes are bounded to about 100 KiB by httpcore. ServiceNow sends about 20."""
@@ -93,6 +94,13 @@ class HttpClient:
             HttpFault: there is no usable answer.
 
         """
+        if isinstance(request.content, Streamed):
+            # Whatever ends the request ends the source too, which may hold a file or a connection.
+            async with contextlib.aclosing(_measured(request.content)) as pieces:
+                return await self._send(request, _Body(pieces))
+        return await self._send(request, request.content)
+
+    async def _send(self, request: HttpRequest, content: bytes | _Body) -> HttpResponse:
         try:
             check(request, self._target)
         except HttpFault as fault:
@@ -104,7 +112,7 @@ class HttpClient:
         try:
             async with asyncio.timeout(request.timeout), self._lock:
                 self._egress.progress = progress
-                status, headers, body = await self._exchange(request, progress)
+                status, headers, body = await self._exchange(request, content, progress)
         except TimeoutError:
             raise timed_out(request.timeout, progress) from None
         except HttpFault as fault:
@@ -130,7 +138,9 @@ class HttpClient:
         # One turn of the loop lets the socket go.
         await asyncio.sleep(0)
 
-    async def _exchange(self, request: HttpRequest, progress: Progress) -> tuple[int, Pairs, bytes]:
+    async def _exchange(
+        self, request: HttpRequest, content: bytes | _Body, progress: Progress
+    ) -> tuple[int, Pairs, bytes]:
         response: httpx.Response | None = None
         headers: Pairs = ()
         clean = False
@@ -143,7 +153,7 @@ class HttpClient:
             for name, value in request.headers:
                 if name.lower() == "authorization":
                     self._target.learn(Secret(value.partition(" ")[2] or value))
-            response = await self._transport.handle_async_request(self._prepare(request))
+            response = await self._transport.handle_async_request(self._prepare(request, content))
             progress.most = progress.received + 2 * request.limit.most + WIRE_ALLOWANCE
             headers = _pairs(response)
             if len(headers) > MAX_HEADERS:
@@ -174,17 +184,21 @@ class HttpClient:
         if len(held) > MAX_COOKIES or sum(held) > MAX_COOKIE_BYTES:
             self.drop_cookies()
 
-    def _prepare(self, request: HttpRequest) -> httpx.Request:
+    def _prepare(self, request: HttpRequest, content: bytes | _Body) -> httpx.Request:
         headers = list(request.headers)
         if not any(name.lower() == "accept-encoding" for name, _ in headers):
             headers.append(("Accept-Encoding", "gzip, identity"))
         headers.append(("Connection", "keep-alive" if self._keep_alive else "close"))
+        if isinstance(request.content, Streamed):
+            # httpx adds neither by itself to a stream.
+            headers += [("Host", request.url.split("/")[2]), ("Content-Length", str(request.content.size))]
         target = request.url[len(self._target.origin) :].encode("ascii")
         return httpx.Request(
             request.method,
             request.url,
             headers=headers,
-            content=request.content,
+            content=content if isinstance(content, bytes) else None,
+            stream=content if isinstance(content, _Body) else None,
             cookies=self._jar,
             extensions={"relay_target": target},
         )
@@ -216,6 +230,29 @@ class HttpClient:
         """Let the connection go, whatever is under way on it. Never waits, so that a cancelled call can do it."""
         self._egress.abort()
         self._transport = None
+
+
+class _Body(httpx.AsyncByteStream):
+    """A streamed body, as it is sent."""
+
+    def __init__(self, pieces: AsyncGenerator[bytes, None]) -> None:
+        self._pieces = pieces
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._pieces
+
+
+async def _measured(body: Streamed) -> AsyncGenerator[bytes, None]:
+    """The body's pieces, and a fault where they are more or fewer bytes than it said."""
+    left = body.size
+    async with contextlib.aclosing(body.pieces()) as pieces:
+        async for piece in pieces:
+            left -= len(piece)
+            if left < 0:
+                break
+            yield piece
+    if left:
+        raise HttpFault("broken", "the body's source gave another number of bytes than it said", maybe_sent=True)
 
 
 async def _take(body: Body, chunk: bytes) -> Exception | None:

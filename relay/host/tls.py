@@ -120,7 +120,7 @@ def client_context(options: TlsOptions) -> WatchedContext:
     else:
         _trust_file(context, options.ca_file)
     if options.client_certificate is not None:
-        _load_certificate(context, options.client_certificate, options.client_key)
+        load_certificate(context, options.client_certificate, options.client_key, "the client certificate")
         context.own = _leaf(options.client_certificate)
     return context
 
@@ -188,14 +188,20 @@ def _check_guarded(file: Path) -> None:
         raise ConfigError(1010, f"{file}: {why}")
 
 
-def _load_certificate(context: WatchedContext, certificate: Path, key: Secret | None) -> None:
+def load_certificate(context: ssl.SSLContext, certificate: Path, key: Secret | None, called: str) -> None:
+    """Give a context a certificate of ours with its key; None: the key stands in the certificate's file.
+
+    Raises:
+        ConfigError: BSR-1009 when it cannot be used, with what it is `called`; BSR-1010 when others can change it.
+
+    """
     _check_guarded(certificate)
     try:
         if key is None:
             context.load_cert_chain(certificate, password="")
             return
         # OpenSSL reads keys from files only: an anonymous one in memory never reaches a disk.
-        descriptor = os.memfd_create("client_key", os.MFD_CLOEXEC)
+        descriptor = os.memfd_create("key", os.MFD_CLOEXEC)
         try:
             with os.fdopen(os.dup(descriptor), "wb") as file:
                 file.write(key.reveal().encode())
@@ -203,7 +209,7 @@ def _load_certificate(context: WatchedContext, certificate: Path, key: Secret | 
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise ConfigError(1009, f"the client certificate {certificate} with its key: {_reason(error)}") from None
+        raise ConfigError(1009, f"{called} {certificate} with its key: {_reason(error)}") from None
 
 
 def _leaf(file: Path) -> bytes:

@@ -6,7 +6,9 @@ Why not defusedxml: it knows no limit of depth or number, and lxml with these op
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from lxml import etree
 
@@ -38,12 +40,13 @@ class XmlSource:
 
     Attributes:
         most_elements: more are refused, their attributes counted with them: each costs some hundred bytes of memory.
+            None counts nothing, for who walks a document, clears what was read, and counts what is kept.
         encoding: what the bytes are in, whatever their own declaration says; None believes the declaration.
         recover: what is not well-formed is passed over; the limits hold nevertheless.
 
     """
 
-    most_elements: int
+    most_elements: int | None
     encoding: str | None = None
     recover: bool = False
 
@@ -55,16 +58,41 @@ def read_xml(raw: bytes, source: XmlSource) -> etree._Element:
         XmlError: not well-formed, a document type, or beyond a limit.
 
     """
-    try:
-        root = _read(raw, source)
-    except etree.XMLSyntaxError as error:
-        line, column = error.position
-        raise XmlError(f"not well-formed at line {line}, column {column}", malformed=True) from None
+    root: etree._Element | None = None
+    for _event, element in walk_xml(io.BytesIO(raw), source):
+        root = element if root is None else root
     if root is None:
         raise XmlError("there is no element in it", malformed=True)
     if source.recover:
         _check_text(root)
     return root
+
+
+def walk_xml(file: BinaryIO, source: XmlSource) -> Iterator[tuple[str, etree._Element]]:
+    """Each element of a document as it begins ("start", its attributes are there) and ends ("end", it is whole).
+
+    Whoever walks a large document clears what has ended (`forget`), so that memory stays flat.
+
+    Raises:
+        XmlError: not well-formed, a document type, or beyond a limit; what was given before stays as it is.
+
+    """
+    try:
+        yield from _walk(file, source)
+    except etree.XMLSyntaxError as error:
+        line, column = error.position
+        raise XmlError(f"not well-formed at line {line}, column {column}", malformed=True) from None
+
+
+def forget(element: etree._Element) -> None:
+    """Free what an element that has ended holds, and its elder siblings.
+
+    Why not the element itself: the parser may still be about to append to the last child of an open element.
+    """
+    element.clear(keep_tail=True)  # type: ignore[call-arg]  # the stubs are older than the library
+    parent = element.getparent()
+    while parent is not None and element.getprevious() is not None:
+        del parent[0]
 
 
 def _check_text(root: etree._Element) -> None:
@@ -76,22 +104,27 @@ def _check_text(root: etree._Element) -> None:
         raise XmlError("it refers to characters that are none") from None
 
 
-class _Bytes(io.BytesIO):
+class _Bytes:
     """Gives the parser what it asks for, but little until it has found an element."""
 
-    begun = False
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._given = 0
+        self.begun = False
 
-    def read(self, size: int | None = -1, /) -> bytes:
-        """See `BytesIO.read`."""
+    def read(self, size: int = -1, /) -> bytes:
+        """See `BinaryIO.read`."""
         if self.begun:
-            return super().read(size)
-        if self.tell() >= LONGEST_PROLOG:
+            return self._file.read(size)
+        if self._given >= LONGEST_PROLOG:
             raise XmlError("its first element begins too late")
-        return super().read(_FIRST)
+        piece = self._file.read(_FIRST)
+        self._given += len(piece)
+        return piece
 
 
-def _read(raw: bytes, source: XmlSource) -> etree._Element | None:
-    given = _Bytes(raw)
+def _walk(file: BinaryIO, source: XmlSource) -> Iterator[tuple[str, etree._Element]]:
+    given = _Bytes(file)
     reader = etree.iterparse(
         given,
         events=("start", "end"),
@@ -104,17 +137,18 @@ def _read(raw: bytes, source: XmlSource) -> etree._Element | None:
         remove_pis=True,
         recover=source.recover,
     )
+    most = float("inf") if source.most_elements is None else source.most_elements
     depth = count = 0
     for event, element in reader:
         given.begun = True
         if event == "end":
             depth -= 1
+            yield event, element
             continue
         if count == 0 and element.getroottree().docinfo.internalDTD is not None:
             raise XmlError("a document type is not allowed")
         depth += 1
         count += 1 + len(element.attrib)
-        if depth > DEEPEST or count > source.most_elements or len(element.attrib) > MOST_ATTRIBUTES:
+        if depth > DEEPEST or count > most or len(element.attrib) > MOST_ATTRIBUTES:
             raise XmlError("too many elements or attributes, or nested too deep")
-    root: etree._Element | None = reader.root
-    return root
+        yield event, element

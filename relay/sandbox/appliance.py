@@ -9,10 +9,13 @@ from email.utils import formatdate
 from relay.sandbox import command, configuration, reporting
 from relay.sandbox.accounts import Account, access_denied, over_limit
 from relay.sandbox.device import Device, Product
+from relay.sandbox.tickets import RESPONSE_PATH
 from relay.sandbox.web import Request, Response, json_response, text_response
 from relay.sandbox.xml import error
 
 _COMMAND = frozenset({"/api/command", "/api/command.ns"})
+_LANES = {"/oauth2/token": "token", RESPONSE_PATH: "decision"}
+_OPEN = frozenset({"/check_health", *_LANES})
 _REPORTING = frozenset({"/api/reporting", "/api/reporting.ns"})
 
 
@@ -31,7 +34,7 @@ class Appliance(Device):
             return frozenset({"reporting", _form(request).get("generate_report", "")})
         if request.path.startswith(configuration.PREFIX):
             return frozenset({"config"})
-        return frozenset({"token" if request.path == "/oauth2/token" else "other"})
+        return frozenset({_LANES.get(request.path, "other")})
 
     async def handle(self, request: Request) -> Response:
         """Answer one HTTP request; the connection is closed after it."""
@@ -46,11 +49,8 @@ class Appliance(Device):
         return response
 
     def _answer(self, request: Request) -> Response:
-        if request.path == "/check_health":
-            self.executed("liveness")
-            return text_response(200 if self.healthy else 500, "1" if self.healthy else "0")
-        if request.path == "/oauth2/token":
-            return self.accounts.token(request)
+        if request.path in _OPEN:
+            return self._open(request)
         if not request.path.startswith("/api/"):
             return text_response(404, "<html><body>Not found</body></html>", "text/html; charset=UTF-8")
         account = self.accounts.owner(request)
@@ -61,6 +61,13 @@ class Appliance(Device):
         response = self._api(request, account)
         response.headers += account.headers()
         return response
+
+    def _open(self, request: Request) -> Response:
+        """What is answered without a token."""
+        if request.path == "/check_health":
+            self.executed("liveness")
+            return text_response(200 if self.healthy else 500, "1" if self.healthy else "0")
+        return self.accounts.token(request) if request.path == "/oauth2/token" else self.tickets.answer(request)
 
     def _api(self, request: Request, account: Account) -> Response:
         if request.path.startswith(configuration.PREFIX):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from relay.sandbox.access import User, failure
 from relay.sandbox.instance import Instance
 from relay.sandbox.rows import Row
-from relay.sandbox.web import Request, Response, json_response
+from relay.sandbox.web import Measured, Request, Response, json_response
 
 _PATH = re.compile(r"/api/now(?:/v1)?/attachment(?:/(file|[0-9a-f]{32}))?(/file)?")
 _LARGEST_READ = 5_242_880  # com.glide.attachment.max_get_size: what the instance's own scripts can read
@@ -17,11 +17,12 @@ _LARGEST_READ = 5_242_880  # com.glide.attachment.max_get_size: what the instanc
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file to be attached."""
+    """A file to be attached. One that is too large to be kept is only measured, and has no content."""
 
     name: str
     content: bytes
     media_type: str = "application/octet-stream"
+    beyond: Measured | None = None
 
 
 def match(path: str) -> re.Match[str] | None:
@@ -45,12 +46,17 @@ async def handle(instance: Instance, request: Request, user: User, parts: re.Mat
 
 def _one(instance: Instance, request: Request, row: Row, *, content: bool) -> Response:
     if request.method == "GET" and content:
-        return Response(200, [("Content-Type", row["content_type"])], instance.files[row["sys_id"]])
+        kept = instance.files.get(row["sys_id"])
+        if kept is None:
+            return failure(
+                501, "The sandbox did not keep this file", "It knows only size_bytes and hash of large files"
+            )
+        return Response(200, [("Content-Type", row["content_type"])], kept)
     if request.method == "GET":
         return json_response(200, {"result": _shown(instance, row)})
     if request.method == "DELETE" and not content:
         instance.tables.delete("sys_attachment", row["sys_id"])
-        del instance.files[row["sys_id"]]
+        instance.files.pop(row["sys_id"], None)
         return Response(204)
     return failure(405, f"Method not supported: {request.method}", "")
 
@@ -59,24 +65,27 @@ def payload(instance: Instance, sys_id: str) -> bytes | None:
     """What the instance's scripts read for `<see_attachment/>`; None when it is absent or too large for them."""
     query = f"table_name=ecc_queue^table_sys_id={sys_id}^file_name=payload"
     for row in instance.tables.find("sys_attachment", query):
-        if len(instance.files[row["sys_id"]]) <= _LARGEST_READ:
-            return instance.files[row["sys_id"]]
+        content = instance.files.get(row["sys_id"])
+        if content is not None and len(content) <= _LARGEST_READ:
+            return content
     return None
 
 
 def attach(instance: Instance, owner: tuple[str, str], file: File, user: str) -> Row:
     """Store a file of the row `owner`, a table's name and a sys_id."""
+    measured = file.beyond or Measured(len(file.content), hashlib.sha256(file.content).hexdigest())
     values = {
         "file_name": file.name,
         "table_name": owner[0],
         "table_sys_id": owner[1],
         "content_type": file.media_type,
-        "size_bytes": str(len(file.content)),
-        "hash": hashlib.sha256(file.content).hexdigest(),
+        "size_bytes": str(measured.size),
+        "hash": measured.digest,
         "state": "available",
     }
     row = instance.tables.insert("sys_attachment", values, user)
-    instance.files[row["sys_id"]] = file.content
+    if file.beyond is None:
+        instance.files[row["sys_id"]] = file.content
     return row
 
 
@@ -88,7 +97,10 @@ def _upload(instance: Instance, request: Request, user: User) -> Response:
     row = instance.tables.get(table, owner) if table in instance.tables.tables else None
     if row is None or not instance.visible(table, row, user):
         return failure(404, "No Record found", "The record does not exist or ACL restricts it")
-    stored = attach(instance, (table, owner), File(name, request.body, request.header("content-type")), user.name)
+    if request.size > instance.knobs.largest_attachment:
+        return failure(400, "Request body too large", "com.glide.attachment.max_size exceeded")
+    file = File(name, request.body, request.header("content-type"), request.beyond)
+    stored = attach(instance, (table, owner), file, user.name)
     location = f"{instance.url}/api/now/attachment/{stored['sys_id']}"
     return json_response(201, {"result": _shown(instance, stored)}, [("Location", location)])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import ssl
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from relay.sandbox.configured import Target, write_configuration
 from relay.sandbox.device import Product
 from relay.sandbox.door import Door
 from relay.sandbox.oracle import Summary, check
+from relay.sandbox.poster import Way
 from relay.sandbox.servicenow import ServiceNow
 from relay.sandbox.signing import Signer
 from relay.sandbox.work import Job, Maker
@@ -42,6 +44,7 @@ class Sandbox:
         secrets: what the files in `credentials/` hold, by file name.
         jobs: the jobs that were put in.
         held: jobs that are made and not put in yet.
+        trusted: certificates of authorities, besides the sandbox's own, that the appliances trust when they post.
 
     """
 
@@ -54,6 +57,7 @@ class Sandbox:
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
     jobs: list[Job] = field(default_factory=list, repr=False)
     held: list[Job] = field(default_factory=list, repr=False)
+    trusted: list[Path] = field(default_factory=list)
 
     @property
     def appliance(self) -> Appliance:
@@ -80,6 +84,18 @@ class Sandbox:
         """Makes work for this sandbox; with `sign` its calls are signed with the key of the configuration."""
         signer = Signer(self.secrets["signature_key"], self.servicenow.now) if sign else None
         return Maker(self.agent, list(self.appliances.values()), seed, signer)
+
+    def way(self, url: str, source: str = "", timeout: float = 30.0) -> Way:
+        """How an appliance reaches `url` under the authorities that it trusts."""
+        context = ssl.create_default_context(cafile=self.ca_file)
+        for file in self.trusted:
+            context.load_verify_locations(file)
+        return Way(url, context if url.startswith("https:") else None, source, timeout)
+
+    def trust(self, file: str) -> None:
+        """Let the appliances trust the authorities in a PEM file too, from the next `way` on."""
+        if Path(file) not in self.trusted:
+            self.trusted.append(Path(file))
 
     def check(self, *, final: bool = False) -> Summary:
         """Judge the jobs that were put in, see `relay.sandbox.oracle`."""
@@ -132,6 +148,7 @@ class Sandbox:
             for name, appliance in box.appliances.items():
                 await box.doors[name].open(appliance_port if name == DEFAULT_NAME else 0)
                 appliance.url = box.doors[name].url
+                stack.push_async_callback(appliance.outbound.close)
             targets = [Target(name, row.url, row.product) for name, row in box.appliances.items()]
             instance = Target(box.agent.removeprefix("mid.server."), box.servicenow.url)
             write_configuration(directory, box.ca_file, box.secrets, instance, targets)

@@ -161,7 +161,9 @@ def _set_session_attributes(appliance: Device, form: Form) -> str:
 
 
 def _terminate_session(appliance: Device, form: Form) -> str:
-    appliance.sessions.end(_session(appliance, form))
+    session = _session(appliance, form)
+    appliance.sessions.end(session)
+    appliance.outbound.say("end", session)
     return _success(appliance, "Session was terminated")
 
 

@@ -12,7 +12,7 @@ and the appliances' names.
 | update | table, sys_id, values | whether something changed |
 | hide | sys_ids | null; access rules hide exactly these rows from now on |
 | revoke | target | null; every token, and every session of the instance, is worth nothing |
-| set | target, values | names of what was set; see `Knobs`, `Rules`, `RateLimit`, `Device`, `Account` |
+| set | target, values | names of what was set; see `Knobs`, `Rules`, `RateLimit`, `Vendor`, `Device`, `Account` |
 | fault | target, fault | the fault; see `Fault` |
 | faults | target | the faults and how often they fired |
 | clear | target | null |
@@ -23,6 +23,8 @@ and the appliances' names.
 | latencies | | seconds from question to answer of each answered job |
 | counters | | requests, effects and tokens of both sides |
 | oracle | final | see `relay.sandbox.oracle.Summary` |
+
+What there is for sessions, outbound events, requests for approval and tables stands in `relay.sandbox.playing`.
 """
 
 from __future__ import annotations
@@ -35,10 +37,13 @@ from typing import Any
 
 from relay.sandbox.box import Sandbox
 from relay.sandbox.faults import Fault, Faults
+from relay.sandbox.livesessions import Sessions
+from relay.sandbox.playing import Playing
 from relay.sandbox.web import Request, Response, json_response
 
 PATH = "/sandbox/control"
 _DEVICE_KNOBS = frozenset({"dialect", "language", "latency", "healthy", "version", "api_version"})
+_SESSIONS_KNOBS = frozenset({"lag"})
 
 
 class Control:
@@ -66,6 +71,7 @@ class Control:
             "latencies": self._latencies,
             "counters": self._counters,
             "oracle": self._oracle,
+            **Playing(box).actions,
         }
 
     def classify(self, _: Request) -> frozenset[str]:
@@ -124,9 +130,9 @@ class Control:
     def _holders(self, target: str) -> list[object]:
         if target == "servicenow":
             instance = self.box.servicenow
-            return [instance.knobs, instance.rules, instance.rate]
+            return [instance.knobs, instance.rules, instance.rate, instance.vendor]
         device = self.box.appliances[target]
-        return [device, *device.accounts.by_id.values()]
+        return [device, device.sessions, *device.accounts.by_id.values()]
 
     def _fault(self, target: str, fault: dict[str, Any]) -> dict[str, Any]:
         return self._of(target).add(Fault(**fault)).facts()
@@ -197,4 +203,4 @@ class Control:
 def _has(holder: object, name: str) -> bool:
     if is_dataclass(holder):
         return name in {field.name for field in fields(holder)}
-    return name in _DEVICE_KNOBS
+    return name in (_SESSIONS_KNOBS if isinstance(holder, Sessions) else _DEVICE_KNOBS)

@@ -13,10 +13,13 @@ from typing import Any, Literal
 from relay.sandbox.accounts import Accounts
 from relay.sandbox.faults import Faults
 from relay.sandbox.livesessions import Sessions
+from relay.sandbox.outbound import Outbound
+from relay.sandbox.tickets import Tickets
 from relay.sandbox.xml import Dialect
 
 Product = Literal["pra", "rs"]
 
+_FAMILIES: dict[Product, str] = {"pra": "access_session", "rs": "support_conference"}
 _DIALECTS: dict[Product, Dialect] = {"pra": "sra", "rs": "bomgar"}
 
 
@@ -30,6 +33,9 @@ class Device:
         calls: executed calls by action or report, refused and failed ones not counted.
         effects: calls that reached the point where they change something that a second one would change again, by token
             (see `token_of`): none may pass one unless two records asked for exactly the same.
+        sessions: its sessions.
+        outbound: the events that it sends.
+        tickets: what it asks about tickets, and the decisions that came back.
         keep_alive: number of calls that did not ask to close the connection, against the documentation.
 
     """
@@ -47,6 +53,8 @@ class Device:
         self.guid = uuid.UUID(int=self.random.getrandbits(128)).hex
         self.accounts = Accounts(time.monotonic)
         self.sessions = Sessions(seed)
+        self.outbound = Outbound(_FAMILIES[product], self.guid, self.sessions.clock, self.wake)
+        self.tickets = Tickets(self.wake)
         self.configuration: dict[str, list[dict[str, Any]]] = {}
         self.keys: dict[str, str] = {}
         self.faults = Faults()
@@ -61,6 +69,10 @@ class Device:
     def executed(self, action: str) -> None:
         """Count a call that was carried out."""
         self.calls[action] += 1
+        self.wake()
+
+    def wake(self) -> None:
+        """Something changed that somebody may wait for."""
         self._changed.set()
 
     def begun(self, action: str, form: dict[str, str]) -> None:
@@ -68,7 +80,7 @@ class Device:
         self.effects[token_of(action, form)] += 1
 
     async def until(self, predicate: Callable[[], bool], seconds: float = 20.0) -> None:
-        """Wait until `predicate()` holds, asking after every executed call.
+        """Wait until `predicate()` holds, asking after every executed call and every try to send something.
 
         Raises:
             TimeoutError: it did not within `seconds`.

@@ -23,10 +23,11 @@ from uvicorn.server import ServerState
 
 from relay.sandbox.behave import Behaviour
 from relay.sandbox.faults import Faults
-from relay.sandbox.web import Broken, Request, Response, split_target, text_response
+from relay.sandbox.web import Broken, Measured, Request, Response, split_target, text_response
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds: the kernel sends RST instead of FIN
 _PIECES = 20
+KEPT = 16 * 1024 * 1024  # bytes of a body; over what any API but the Attachment API takes
 _IDLE = 30  # seconds an idle connection is kept, as a load balancer would
 
 Receive = Callable[[], Awaitable[Any]]
@@ -167,19 +168,43 @@ def _bound(port: int) -> socket.socket:
     return place
 
 
+class _Intake:
+    """A body on its way in: kept while it is small, then only counted and hashed."""
+
+    def __init__(self) -> None:
+        self.kept = bytearray()
+        self._size = 0
+        self._digest = hashlib.sha256()
+
+    def take(self, piece: bytes) -> None:
+        self._size += len(piece)
+        if self._size <= KEPT:
+            self.kept += piece
+            return
+        self._digest.update(self.kept)
+        self._digest.update(piece)
+        self.kept.clear()
+
+    def beyond(self) -> Measured | None:
+        """What is known of a body that was not kept."""
+        return Measured(self._size, self._digest.hexdigest()) if self._size > KEPT else None
+
+
 async def _read(scope: Any, receive: Receive) -> Request | None:  # noqa: ANN401 - ASGI
     """The request; None when the client went before it was complete: half a request takes no effect."""
     path, query = split_target(scope["raw_path"].decode("latin-1") + "?" + scope["query_string"].decode("latin-1"))
     headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
-    body = b""
+    intake = _Intake()
     more = True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
-        body += message.get("body", b"")
+        intake.take(message.get("body", b""))
         more = message.get("more_body", False)
-    return Request(scope["method"], path, query, headers, body)
+    request = Request(scope["method"], path, query, headers, bytes(intake.kept))
+    request.beyond = intake.beyond()
+    return request
 
 
 async def _write(response: Response, transport: asyncio.Transport, send: Send) -> None:

@@ -57,7 +57,7 @@ class Fault:
         method: only requests of this method.
         path: only requests whose path matches this expression somewhere.
         lane: only requests of this lane (`poll`, `claim`, `push`, `close`, `read`, `batch`, `attachment`, `token`,
-            `agent`, and on the appliance the action or report).
+            `agent`, `forward`, and on the appliance the action or report).
         sub: parts of a batch instead of whole requests.
         when: a further condition, in process only.
         seconds: how long `latency`, `stall`, `late`, and each piece of `drip` take.

@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from relay.sandbox import journal
 from relay.sandbox.access import Access, RateLimit, User
 from relay.sandbox.behave import Behaviour
 from relay.sandbox.faults import Faults
 from relay.sandbox.rows import Row, Tables
 from relay.sandbox.rules import Rules
+from relay.sandbox.vendor import Vendor
 from relay.sandbox.web import Request
 
 RIVAL = "rival"
@@ -36,6 +38,10 @@ class Knobs:
         rival: another poller of the same agent takes the first `rival_count` rows of every poll right after it was
             answered, or answers them too.
         pack: answers are compressed for those who accept it.
+        journal: what becomes of a look at `sys_journal_field` by who is no administrator: `readable`, `hidden` (an
+            access rule of its rows: nothing is found) or `forbidden` (403).
+        largest_attachment: bytes, com.glide.attachment.max_size.
+        journal_insert: an insert into `sys_journal_field` itself is allowed.
 
     """
 
@@ -50,6 +56,9 @@ class Knobs:
     rival: Literal["off", "claims", "answers"] = "off"
     rival_count: int = 1
     pack: bool = True
+    journal: Literal["readable", "hidden", "forbidden"] = "readable"
+    journal_insert: bool = True
+    largest_attachment: int = 1 << 30
 
 
 class Instance:
@@ -60,11 +69,12 @@ class Instance:
         tables: its rows.
         access: users, OAuth applications, sessions.
         rules: business rules of the queue.
+        vendor: the endpoints of the vendor's application.
         rate: the rate limit.
         faults: what it was told to do wrong now and then.
         asked: when each output was inserted, monotonic seconds, by its sys_id.
         answered: when each output had its first answer, likewise.
-        files: contents of attachments by sys_id.
+        files: contents of attachments by sys_id; of a large one only its row tells, with `size_bytes` and `hash`.
         hidden: sys_ids that access rules hide.
         requests: HTTP requests by lane, and `all`; a batch counts once in each of its lanes.
         served: requests by lane where each part of a batch counts.
@@ -78,6 +88,7 @@ class Instance:
         self.tables = Tables(self.now)
         self.access = Access(self.now)
         self.rules = Rules()
+        self.vendor = Vendor()
         self.rate = RateLimit()
         self.faults = Faults()
         self.behaviour = Behaviour()
@@ -107,7 +118,9 @@ class Instance:
             KeyError: no such table.
 
         """
+        values, entries = journal.take(self.tables, table, values)
         row = self.tables.insert(table, values, user)
+        journal.write(self.tables, table, row, entries, user)
         if table == "ecc_queue":
             self._moment(row)
             self.rules.inserted(self.tables, row)
@@ -115,10 +128,14 @@ class Instance:
 
     def update(self, table: str, row: Row, values: Mapping[str, str], user: str = "system") -> bool:
         """Change a row; False when nothing changed."""
+        values, entries = journal.take(self.tables, table, values)
         changed = self.tables.update(table, row, values, user)
+        journal.write(self.tables, table, row, entries, user)
+        if entries and not changed:
+            self.tables.touch(row, user)
         if table == "ecc_queue":
             self._moment(row)
-        return changed
+        return changed or bool(entries)
 
     def _moment(self, row: Row) -> None:
         if row["queue"] == "output":
@@ -130,11 +147,20 @@ class Instance:
         """Whether access rules and the user's domain let the user see the row."""
         domain = row.get("sys_domain", "global")
         roles = self.tables.tables[table].roles
+        if table == journal.TABLE and self.knobs.journal == "hidden" and "admin" not in user.roles:
+            return False
         return (
             row["sys_id"] not in self.hidden
             and (not roles or bool(roles & user.roles))
             and (user.domain in {"global", domain} or domain == "global")
         )
+
+    def allows(self, table: str, method: str, user: User) -> bool:
+        """Whether the user may do this with the table at all."""
+        roles = self.tables.tables[table].roles
+        if table != journal.TABLE or "admin" in user.roles:
+            return not roles or bool(roles & user.roles)
+        return self.knobs.journal_insert if method == "POST" else self.knobs.journal != "forbidden"
 
     def foreign_rows(self, count: int) -> list[Row]:
         """Rows of another agent, which nobody asked for; they are in the table."""

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from relay.sandbox.vendor import PATHS
 from relay.sandbox.web import Request, split_target
 
 BATCH = frozenset({"/api/now/v1/batch", "/api/now/batch"})
@@ -23,8 +24,10 @@ def classify(request: Request) -> frozenset[str]:
     """The lanes of a request; those of a batch are `batch` and the lanes of its parts.
 
     `poll` asks for ready outputs, `claim` sets one to `processing`, `push` inserts or completes an input, `close` sets
-    an output to `processed`, `read` is any other look at the queue.
+    an output to `processed`, `read` is any other look at the queue. `forward` is a post to the vendor's application.
     """
+    if request.path in PATHS:
+        return frozenset({"forward"})
     if request.path in BATCH:
         return frozenset({"batch"}).union(*(classify(part) for part in parts(request) or ()))
     lane = next((lane for pattern, lane in _PLACES if pattern in request.path), "other")

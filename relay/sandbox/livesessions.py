@@ -7,6 +7,9 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from relay.sandbox.films import Film
+from relay.sandbox.happenings import Event, Participant, Survey
+
 _FIELD_LIMIT = 1024  # characters of one attribute
 _ALL_LIMIT = 10 * 1024  # characters of all attributes of a session
 
@@ -16,7 +19,9 @@ class Session:
     """A session. Times are UNIX seconds; `end` None means it is in progress.
 
     `chat` are further chat messages in the report; `bulk` adds messages until the report has about that many bytes;
-    `damaged` puts a character into the report that XML forbids.
+    `damaged` puts a character into the report that XML forbids. `recording` is of the screen, `shells` are of its
+    command shells; `expired`: the report names them, and they are gone. `site` and `teams` are Remote Support's.
+    Without `customers` and `representatives` there is one of each, called `endpoint` and `user`.
     """
 
     lsid: str
@@ -30,7 +35,17 @@ class Session:
     chat: tuple[str, ...] = ()
     bulk: int = 0
     damaged: bool = False
-    recording: bytes = b""
+    recording: Film | None = None
+    shells: tuple[Film, ...] = ()
+    expired: bool = False
+    jumpoint: tuple[int, str] | None = None
+    group_id: int = 1
+    site: str = ""
+    teams: tuple[str, ...] = ()
+    customers: tuple[Participant, ...] = ()
+    representatives: tuple[Participant, ...] = ()
+    surveys: tuple[Survey, ...] = ()
+    events: list[Event] = field(default_factory=list)
 
     @property
     def active(self) -> bool:
@@ -39,11 +54,15 @@ class Session:
 
 
 class Sessions:
-    """All sessions of one appliance, by lsid."""
+    """All sessions of one appliance, by lsid.
+
+    `lag`: seconds after a session's end for which its report still shows it in progress.
+    """
 
     def __init__(self, seed: int, clock: Callable[[], float] = time.time) -> None:
         self.by_id: dict[str, Session] = {}
         self.clock = clock
+        self.lag = 0.0
         self._random = random.Random(seed)  # noqa: S311 - ids of a stand-in
 
     def begin(self, lsid: str | None = None, **facts: object) -> Session:
@@ -58,6 +77,10 @@ class Sessions:
         """End a session now."""
         if session.end is None:
             session.end = int(self.clock())
+
+    def ended(self, session: Session) -> int | None:
+        """The session's end as a report knows it by now."""
+        return session.end if session.end is not None and self.clock() >= session.end + self.lag else None
 
     def set_attributes(self, session: Session, values: dict[str, str]) -> str | None:
         """Set attributes, keeping those that are not named; the error's text when a limit is exceeded."""
@@ -79,7 +102,7 @@ class Sessions:
             if any(lsid not in self.by_id for lsid in wanted):
                 return None
             return [self.by_id[lsid] for lsid in wanted]
-        for name, value in (("start", lambda row: row.start), ("end", lambda row: row.end)):
+        for name, value in (("start", lambda row: row.start), ("end", self.ended)):
             low = _moment(asked, name)
             if low is not None:
                 scale = 86_400 if f"{name}_date" in asked else 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from relay.sandbox.query import Query, parse
@@ -30,7 +30,19 @@ class Tables:
         self._rows: dict[str, dict[str, Row]] = defaultdict(dict)
         self._index: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
         self._counter = 0
+        self._numbers: Counter[str] = Counter()
         self._changed = asyncio.Event()
+
+    def define(self, table: Table) -> None:
+        """Make a table known, as its application's installation does; one of that name starts empty."""
+        self.drop(table.name)
+        self.tables[table.name] = table
+
+    def drop(self, name: str) -> None:
+        """Take a table away with its rows; an unknown name is left alone."""
+        for row in self._rows.pop(name, {}).values():
+            self._forget(name, row)
+        self.tables.pop(name, None)
 
     def stamp(self, seconds: float | None = None) -> str:
         """A time as the instance writes it: `YYYY-MM-DD HH:MM:SS` in UTC, by default now."""
@@ -67,6 +79,9 @@ class Tables:
         row.update(sys_created_on=now, sys_updated_on=now, sys_created_by=user, sys_updated_by=user, sys_mod_count="0")
         if "sys_class_name" in description.columns:
             row["sys_class_name"] = table
+        if description.prefix:
+            self._numbers[table] += 1
+            row["number"] = f"{description.prefix}{self._numbers[table]:07d}"
         if "sequence" in description.columns:
             self._counter += 1
             row["sequence"] = f"{int(self.clock() * 1000):x}{self._counter:07d}"
@@ -85,12 +100,16 @@ class Tables:
             return False
         self._forget(table, row)
         row.update(changes)
+        self._note(table, row)
+        self.touch(row, user)
+        return True
+
+    def touch(self, row: Row, user: str) -> None:
+        """Note that a row was changed, in its modification count, time and author."""
         row["sys_mod_count"] = str(int(row["sys_mod_count"]) + 1)
         row["sys_updated_on"] = self.stamp()
         row["sys_updated_by"] = user
-        self._note(table, row)
         self._wake()
-        return True
 
     def delete(self, table: str, sys_id: str) -> bool:
         """Remove a row; False when there is none."""
@@ -149,20 +168,25 @@ class Tables:
         ids = query.single("sys_id")
         if ids is not None:
             return [row for row in (self.get(table, sys_id) for sys_id in sorted(ids)) if row is not None]
-        if table == "ecc_queue":
-            for keys in (query.single("response_to"), _pairs(query)):
-                if keys is not None:
-                    found = [sys_id for key in sorted(keys) for sys_id in self._index.get((table, key), ())]
-                    return [self._rows[table][sys_id] for sys_id in found]
+        for keys in (*(_values(query, column) for column in self.tables[table].indexed), _pairs(table, query)):
+            if keys is not None:
+                found = [sys_id for key in sorted(keys) for sys_id in self._index.get((table, key), ())]
+                return [self._rows[table][sys_id] for sys_id in found]
         return self.rows(table)
 
     def _note(self, table: str, row: Row) -> None:
-        for key in _keys(table, row):
+        for key in self._keys(table, row):
             self._index[table, key][row["sys_id"]] = None
 
     def _forget(self, table: str, row: Row) -> None:
-        for key in _keys(table, row):
+        for key in self._keys(table, row):
             self._index[table, key].pop(row["sys_id"], None)
+
+    def _keys(self, table: str, row: Row) -> list[str]:
+        keys = [f"{column}={row[column]}".casefold() for column in self.tables[table].indexed]
+        if table == "ecc_queue":
+            keys.append(f"{row['queue']}|{row['state']}".casefold())
+        return keys
 
     def _wake(self) -> None:
         self._changed.set()
@@ -176,14 +200,13 @@ class Tables:
         }
 
 
-def _keys(table: str, row: Row) -> tuple[str, ...]:
-    if table != "ecc_queue":
-        return ()
-    return (row["response_to"].casefold(), f"{row['queue']}|{row['state']}".casefold())
+def _values(query: Query, column: str) -> frozenset[str] | None:
+    values = query.single(column)
+    return None if values is None else frozenset(f"{column}={value}" for value in values)
 
 
-def _pairs(query: Query) -> frozenset[str] | None:
+def _pairs(table: str, query: Query) -> frozenset[str] | None:
     queues, states = query.single("queue"), query.single("state")
-    if queues is None or states is None:
+    if table != "ecc_queue" or queues is None or states is None:
         return None
     return frozenset(f"{queue}|{state}" for queue in queues for state in states)

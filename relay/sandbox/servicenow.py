@@ -7,7 +7,7 @@ import gzip
 import uuid
 from email.utils import formatdate
 
-from relay.sandbox import attachments, batch, tableapi
+from relay.sandbox import attachments, batch, tableapi, vendor
 from relay.sandbox.access import User, failure
 from relay.sandbox.instance import Instance
 from relay.sandbox.lanes import BATCH, classify
@@ -64,6 +64,8 @@ class ServiceNow(Instance):
     async def _admitted(self, request: Request) -> Response:
         if request.path == "/oauth_token.do":
             return self.access.token(request)
+        if request.path in vendor.PATHS:
+            return self.vendor.handle(self.tables, request)
         user = self.access.authenticate(request)
         if user is None:
             challenge = [("WWW-Authenticate", 'BASIC realm="Service-now"')]
@@ -91,7 +93,7 @@ def _negotiate(request: Request) -> Response | None:
             return failure(400, "Content-Type header is missing", None)
         if request.media_type != "application/json" and not upload:
             return failure(415, "Unsupported media type", request.media_type)
-        if len(request.body) > _LARGEST_BODY:
+        if request.size > _LARGEST_BODY and not upload:
             return failure(400, "Request body too large", "glide.rest.max_content_length exceeded")
     return None
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from relay.sandbox import journal
 from relay.sandbox.access import User, failure
 from relay.sandbox.instance import Instance
 from relay.sandbox.query import fields_of
@@ -50,6 +51,8 @@ class _Call:
         if target and wanted != "false":
             other = tables.get(target, value)
             display = other[tables.tables[target].display] if other is not None else value
+        if name in tables.tables[self.table].journals and wanted != "false":
+            display = journal.shown(tables, row, name)
         if wanted == "all":
             return {"display_value": display, "value": value}
         shown = display if wanted == "true" else value
@@ -70,9 +73,9 @@ async def handle(instance: Instance, request: Request, user: User, parts: re.Mat
     description = instance.tables.tables.get(call.table)
     if description is None:
         return failure(400, f"Invalid table {call.table}", None)
-    if description.roles and not description.roles & user.roles:
-        return failure(403, "User Not Authorized", "Failed API level ACL Validation")
     method = request.header("x-http-method-override").upper() or request.method
+    if not instance.allows(call.table, method, user):
+        return failure(403, "User Not Authorized", "Failed API level ACL Validation")
     if call.sys_id is None:
         handler = {"GET": _list, "POST": _insert}.get(method)
     else:

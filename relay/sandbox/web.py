@@ -11,6 +11,14 @@ from urllib.parse import parse_qsl, unquote
 JSON_TYPE = "application/json;charset=UTF-8"
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What is known of a body that was too large to be kept: its bytes were counted and hashed (SHA-256, hex)."""
+
+    size: int
+    digest: str
+
+
 @dataclass(slots=True)
 class Request:
     """A request as it came. `path` is decoded, `query` are the decoded pairs, header names are lower case.
@@ -18,7 +26,7 @@ class Request:
     `lanes` say what the request is about in the stand-in's own words (`poll`, `claim`, `push`, ...); `quirks` are the
     faults that the handler itself plays, with their `count`. `sub` marks a part of a batch, which has an `id` and may
     ask for a `bare` answer; `inner` are the parts of a batch once they were read. `certificate` is the SHA-256 of the
-    client's certificate, hex, "" for none.
+    client's certificate, hex, "" for none. `beyond` tells of a body that is too large to be kept; `body` is then empty.
     """
 
     method: str
@@ -33,6 +41,12 @@ class Request:
     bare: bool = False
     inner: list[Request] | None = None
     certificate: str = ""
+    beyond: Measured | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body."""
+        return len(self.body) if self.beyond is None else self.beyond.size
 
     @property
     def parameters(self) -> dict[str, str]:

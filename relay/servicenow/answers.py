@@ -100,6 +100,17 @@ def check_status(status: int, body: bytes, *, retry_after: str | None = None, no
     raise ServiceNowError(2008, detail, maybe_sent=True, after=after)
 
 
+def refuse_hibernation(body: bytes) -> None:
+    """Raise when a body is the page of an instance that sleeps.
+
+    Raises:
+        ServiceNowError: BSR-2009; nothing was done.
+
+    """
+    if _HIBERNATION in body:
+        raise ServiceNowError(2009, "the instance hibernates")
+
+
 def fault_error(fault: HttpFault, now: float | None) -> ServiceNowError:
     """The error that a request without a usable answer is.
 
@@ -142,8 +153,8 @@ def _is_json(content_type: str | None, body: bytes) -> bool:
 
 def _refuse_page(body: bytes) -> NoReturn:
     """A page in the API's place: of a hibernating instance it is sure that nothing was done, of others it is not."""
-    sleeping = _HIBERNATION in body
-    raise ServiceNowError(2009, "the instance hibernates" if sleeping else "", maybe_sent=not sleeping)
+    refuse_hibernation(body)
+    raise ServiceNowError(2009, maybe_sent=True)
 
 
 def _wait(retry_after: str | None, now: float | None) -> float | None:

@@ -33,7 +33,7 @@ async def of_row(lane: Lane, table: str, sys_id: str, name: str) -> list[Attachm
     mine = [row for row in rows if all(row.get(column) == value for column, value in wanted.items())]
     if rows and not mine:
         raise ServiceNowError(2019, f"{len(rows)} attachments, none of the row asked for")
-    return [_attachment(row) for row in mine if calls.is_sys_id(row.get("sys_id", ""))]
+    return [attachment_of(row) for row in mine if calls.is_sys_id(row.get("sys_id", ""))]
 
 
 async def content(lane: Lane, attachment: Attachment, limit: int) -> bytes:
@@ -50,7 +50,7 @@ async def upload(lane: Lane, table: str, sys_id: str, name: str, data: bytes) ->
 
     """
     stored = calls.row_of(await lane.value(calls.upload(table, sys_id, name, data, _TYPE)))
-    if _attachment(stored).size != len(data):
+    if attachment_of(stored).size != len(data):
         raise ServiceNowError(2011, "the attachment was stored with another size", maybe_sent=True)
 
 
@@ -64,7 +64,8 @@ async def delete(lane: Lane, attachment: Attachment) -> None:
             raise
 
 
-def _attachment(row: calls.Row) -> Attachment:
+def attachment_of(row: calls.Row) -> Attachment:
+    """What a row says of an attachment."""
     size = row.get("size_bytes", "")
     known = size.isascii() and size.isdigit() and len(size) <= _DIGITS
     return Attachment(row.get("sys_id", ""), int(size) if known else -1)

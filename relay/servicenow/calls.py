@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 
 from relay.core.errors import ServiceNowError
 from relay.core.jobs import Json
+from relay.host.http import Streamed
 
 Row = dict[str, str]
 
@@ -21,13 +22,17 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request. `target` is path and query; it goes to the instance as it stands, alone or within a batch."""
+    """One request. `target` is path and query; it goes to the instance as it stands, alone or within a batch.
+
+    A `stream` is sent in place of `content`, and never within a batch.
+    """
 
     method: str
     target: str
     content: bytes = b""
     content_type: str | None = None
     accept: str = JSON_TYPE
+    stream: Streamed | None = None
 
 
 def get_rows(table: str, query: str, fields: Sequence[str], limit: int, offset: int = 0) -> Call:
@@ -74,6 +79,13 @@ def upload(table: str, sys_id: str, name: str, content: bytes, content_type: str
     """Attach a file to a row."""
     where = {"table_name": table, "table_sys_id": sys_id, "file_name": name}
     return Call("POST", "/api/now/attachment/file?" + _encoded(where), content, content_type)
+
+
+def upload_stream(table: str, sys_id: str, name: str, content: Streamed, content_type: str) -> Call:
+    """Attach a file of any size to a row."""
+    where = {"table_name": table, "table_sys_id": sys_id, "file_name": name}
+    target = "/api/now/attachment/file?" + _encoded(where)
+    return Call("POST", target, content_type=content_type, stream=content)
 
 
 def rows_of(value: Json) -> list[Row]:

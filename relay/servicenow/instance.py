@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
@@ -11,6 +11,7 @@ from typing import Self
 from relay.config.model import ServiceNowAuth, ServiceNowSettings
 from relay.config.values import SecretRef
 from relay.core.errors import ConfigError
+from relay.core.session_rows import Table
 from relay.host.clock import Clock
 from relay.host.http import HttpClient
 from relay.host.secrets import ROTATION, SecretReader
@@ -20,11 +21,17 @@ from relay.servicenow.anchor import TableAnchor
 from relay.servicenow.auth import Auth, BasicAuth, CertificateAuth
 from relay.servicenow.auth_jwt import JwtGrant
 from relay.servicenow.auth_oauth import ClientGrant, Grant, OAuth, PasswordGrant
+from relay.servicenow.batcher import Batcher
 from relay.servicenow.queue import EccQueue
 from relay.servicenow.session import Lane, Session, Shared, token_fetcher
+from relay.servicenow.sessions import SessionRecords
+from relay.servicenow.vendor import VendorPosts
 
 SESSIONS: Mapping[str, int] = {"poll": 1, "claim": 2, "push": 3, "lookup": 1}
 """Sessions of each lane. Each can have one request under way; more in parallel hardly speed up a busy instance."""
+
+IMPORTS = 2
+"""Sessions for what appliances' sessions become: of their own, so that imports never delay the queue."""
 
 AGENT_PREFIX = "mid.server."
 
@@ -37,15 +44,19 @@ class Instance:
         queue: its ECC queue.
         agent: our row in `ecc_agent`.
         shared: what its sessions have in common.
+        vendor: posts to the vendor's application.
 
     """
 
     queue: EccQueue
     agent: EccAgent
     shared: Shared
+    vendor: VendorPosts
     _auth: Auth = field(repr=False)
     _lanes: Mapping[str, Lane] = field(repr=False)
     _token_client: HttpClient = field(repr=False)
+    _imports: Lane = field(repr=False)
+    _batcher: Batcher = field(repr=False)
 
     @classmethod
     def connect(
@@ -80,7 +91,10 @@ class Instance:
         queue = EccQueue(AGENT_PREFIX + name, **lanes, most=settings.poll.batch, now=shared.now)
         facts = {"version": metadata.version("bseries-relay"), **({"host_name": host_name} if host_name else {})}
         agent = EccAgent(name, lanes["lookup"], lambda: shared.now() or clock.wall(), facts)
-        return cls(queue, agent, shared, auth, lanes, token_client)
+        imports = Lane([Session(shared, auth, "session") for _ in range(IMPORTS)])
+        vendor = VendorPosts(shared)
+        batcher = Batcher(settings.poll.batch)
+        return cls(queue, agent, shared, vendor, auth, lanes, token_client, imports, batcher)
 
     @property
     def requests(self) -> Mapping[str, int]:
@@ -100,9 +114,14 @@ class Instance:
         """Where checkpoints of the audit log go."""
         return TableAnchor(table, field, self._lanes["lookup"])
 
+    def sessions(self, tables: Iterable[Table]) -> SessionRecords:
+        """Where sessions go; their rows to these tables."""
+        return SessionRecords(tables, self._imports, self._batcher, self.shared.clock)
+
     async def aclose(self) -> None:
         """Close all connections."""
-        for lane in self._lanes.values():
+        await self.vendor.aclose()
+        for lane in (*self._lanes.values(), self._imports):
             await lane.aclose()
         await self._token_client.aclose()
 

@@ -16,6 +16,8 @@ from typing import Final, Literal
 FIELDS: Final = frozenset(
     {
         "agent",
+        "element",
+        "element_id",
         "file_name",
         "name",
         "queue",
@@ -27,12 +29,16 @@ FIELDS: Final = frozenset(
         "table_name",
         "table_sys_id",
         "topic",
+        "value",
         "priority",
     }
 )
-"""Columns that the relay asks by."""
+"""Columns that the relay asks by, beside those that the configuration names."""
 
-Operator = Literal["=", "IN", "NOT IN"]
+Operator = Literal["=", "IN", "NOT IN", "LIKE"]
+_OPERATORS: Final = frozenset({"=", "IN", "NOT IN", "LIKE"})
+_SINGLE: Final = frozenset({"=", "LIKE"})
+_NAMED: Final = re.compile(r"[a-z][a-z0-9_]{0,79}\Z", re.ASCII)
 
 LONGEST: Final = 1000  # characters of one value; no column that is asked by is longer
 
@@ -48,11 +54,15 @@ class UnmatchableError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One condition. `values` holds one value for `=`, one or more for `IN` and `NOT IN`."""
+    """One condition. `values` holds one value for `=` and `LIKE`, one or more for `IN` and `NOT IN`.
+
+    `named`: the field is no column that the relay knows, but one that the configuration or the mapping names.
+    """
 
     field: str
     operator: Operator
     values: tuple[str, ...]
+    named: bool = False
 
     def encode(self) -> str:
         """The term as an encoded query writes it.
@@ -62,13 +72,14 @@ class Term:
             ValueError: a field or operator that the relay does not ask by; a fault of the caller.
 
         """
-        if self.field not in FIELDS or self.operator not in {"=", "IN", "NOT IN"}:
+        known = _NAMED.match(self.field) is not None if self.named else self.field in FIELDS
+        if not known or self.operator not in _OPERATORS:
             msg = f"no query by {self.field!r} {self.operator!r}"
             raise ValueError(msg)
-        if not self.values or (self.operator == "=" and len(self.values) > 1):
+        if not self.values or (self.operator in _SINGLE and len(self.values) > 1):
             msg = f"{self.operator!r} with {len(self.values)} values"
             raise ValueError(msg)
-        listed = self.operator != "="
+        listed = self.operator not in _SINGLE
         return self.field + self.operator + ",".join(_checked(value, listed=listed) for value in self.values)
 
 
@@ -80,6 +91,21 @@ def equals(field: str, value: str) -> Term:
 def one_of(field: str, values: Sequence[str]) -> Term:
     """`fieldINa,b`."""
     return Term(field, "IN", tuple(values))
+
+
+def named_equals(field: str, value: str) -> Term:
+    """`field=value`, of a column that the configuration names."""
+    return Term(field, "=", (value,), named=True)
+
+
+def named_one_of(field: str, values: Sequence[str]) -> Term:
+    """`fieldINa,b`, of a column that the configuration names."""
+    return Term(field, "IN", tuple(values), named=True)
+
+
+def contains(field: str, value: str) -> Term:
+    """`fieldLIKEvalue`: the value stands somewhere in the column."""
+    return Term(field, "LIKE", (value,))
 
 
 def none_of(field: str, values: Sequence[str]) -> Term:

@@ -32,6 +32,8 @@ log = structlog.get_logger("relay.servicenow")
 
 ANSWER_BYTES: Final = 12 * 1024 * 1024
 """The largest answer that is read: a batch's is 10 MB at most by the instance's own limit."""
+SLOWEST: Final = 256 * 1024
+"""Bytes a second that an upload must come to on the whole, beside the time that every request has."""
 TOKEN_BYTES: Final = 64 * 1024
 UNAUTHORIZED: Final = 401
 
@@ -124,7 +126,7 @@ class Shared:
 
 
 class Session:
-    """Sends calls, signed in. Every failure is a `ServiceNowError`."""
+    """Sends calls, signed in. Every failure is a `ServiceNowError`, but what the source of a stream raises."""
 
     def __init__(self, shared: Shared, auth: Auth, lane: str) -> None:
         self._shared = shared
@@ -196,8 +198,8 @@ class Session:
             method=call.method,
             url=self._shared.target.origin + call.target,
             headers=tuple(headers),
-            content=call.content,
-            timeout=self._shared.timeout,
+            content=call.content if call.stream is None else call.stream,
+            timeout=self._shared.timeout + (call.stream.size / SLOWEST if call.stream is not None else 0.0),
             limit=BodyLimit(limit),
         )
         return await self._shared.send(self._client, self._lane, request)

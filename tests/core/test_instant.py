@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.instant import epoch
+from relay.core.instant import epoch, written
 
 
 @given(st.integers(0, 4_000_000_000))
@@ -31,3 +31,9 @@ def test_anything_else_is_no_date_time(text: str) -> None:
 def test_no_text_raises(text: str) -> None:
     """Whatever stands in the column, reading it does not raise."""
     epoch(text)
+
+
+@given(st.integers(0, 253_402_300_799))
+def test_a_written_moment_is_read_back(seconds: int) -> None:
+    """Every second between 1970 and 9999 has a date-time that means it."""
+    assert epoch(written(seconds)) == seconds

@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from lxml import etree
 from support.mutations import EXAMPLES, json_texts, json_values, mutated, one_of_each, pick, rows_of, texts
 from support.policies import ALL, LSID, TYPED_CALLS, URL, assert_sound
+from support.sessionreports import ACCESS, SUPPORT, document
 
+from relay.appliance.reports import read_sessions
 from relay.appliance.token import error_name, read_token
 from relay.appliance.values import JsonShaper
 from relay.core import limits
@@ -335,6 +337,7 @@ PARSERS = (
     Parser("token answer", json_texts(TOKEN, {"error": "access_denied"}), read_token_answers),
     Parser("times and numbers in headers", texts(*DATES, "2026-11-22 06:00:00"), read_times),
     Parser("appliance's XML", mutated(*REPORTS), shape),
+    Parser("session report", mutated(document(ACCESS, SUPPORT), *REPORTS), lambda raw: list(read_sessions(raw))),
     Parser(
         "encoded body",
         one_of_each(

@@ -10,6 +10,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import click
 import pytest
@@ -25,7 +26,7 @@ from relay.core.codes import REGISTRY
 from relay.core.errors import ApplianceError
 from relay.core.policy_values import Allowed
 from relay.core.record import Failure, HttpCall, Record, Reply, TypedCall
-from relay.sandbox import control
+from relay.sandbox import control, playing
 from relay.servicenow.payload import PayloadCodec
 
 ROOT = Path(__file__).parents[2]
@@ -256,11 +257,12 @@ def test_the_first_question_passes_with_the_first_configuration(tmp_path: Path) 
     assert isinstance(policy.decide(work), Allowed)
 
 
-def test_the_actions_of_the_sandbox_are_all_told() -> None:
+@pytest.mark.parametrize(("mark", "module"), [("actions", control), ("sessions", playing)])
+def test_the_actions_of_the_sandbox_are_all_told(mark: str, module: ModuleType) -> None:
     """The developer's page lists what the sandbox's control endpoint takes, and nothing else."""
-    table = TEXTS["docs/servicenow.md"].partition("<!-- sandbox: actions -->")[2].partition("\n\n**")[0]
+    table = TEXTS["docs/servicenow.md"].partition(f"<!-- sandbox: {mark} -->\n\n")[2].partition("\n\n")[0]
     told = re.findall(r"`(\w+)`", "".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| `")))
-    known = re.findall(r"^\| (\w+) \|", control.__doc__ or "", re.MULTILINE)
+    known = re.findall(r"^\| (\w+) \|", module.__doc__ or "", re.MULTILINE)
     assert sorted(told) == sorted(known)
 
 

@@ -12,6 +12,7 @@ from lxml import etree
 
 from relay.sandbox.accounts import Account
 from relay.sandbox.box import API_CLIENT, Sandbox
+from relay.sandbox.films import Film
 from relay.sandbox.livesessions import Sessions
 from relay.sandbox.reporting import NOTHING_FOUND
 
@@ -305,7 +306,7 @@ async def test_listing_by_time(box: Sandbox, pra: httpx.AsyncClient) -> None:
     """`start_*` finds sessions that began, running ones too; `end_*` only ended ones; days and seconds both work."""
     sessions = box.appliance.sessions
     day = 1_750_000_000 // 86_400 * 86_400
-    early = sessions.begin(start=day, end=day + 10, recording=b"film").lsid
+    early = sessions.begin(start=day, end=day + 10, recording=Film(4)).lsid
     running = sessions.begin(start=day + 100).lsid
 
     async def listed(**query: object) -> list[str | None]:
@@ -381,8 +382,8 @@ async def test_binary_reports(box: Sandbox, rs: httpx.AsyncClient) -> None:
     answer = await report(rs, "LicenseUsage")
     assert (answer.headers["content-type"], answer.content[:2]) == ("application/zip", b"PK")
     sessions = box.appliances["appliance2"].sessions
-    film, none = sessions.begin(recording=b"film").lsid, sessions.begin().lsid
-    assert (await report(rs, "SupportSessionRecording", lsid=film)).content == b"film"
+    film, none = sessions.begin(recording=Film(4)).lsid, sessions.begin().lsid
+    assert (await report(rs, "SupportSessionRecording", lsid=film)).content == b"".join(Film(4).pieces())
     texts = [(await report(rs, "CommandShellRecording", lsid=lsid)).text for lsid in (none, "x")]
     assert ["expired" in text for text in texts] == [True, False]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,15 @@ from support.ecc_table import FakeInstance
 from support.server import Handler, HttpsServer
 from support.tls import Authority, Certificate
 
+from relay.config.load import load
 from relay.config.model import ServiceNowSettings
+from relay.core.session_rows import Table
 from relay.host.clock import Clock
 from relay.host.secrets import SecretReader
+from relay.sandbox.box import Sandbox
+from relay.sandbox.schema import EVENT, SESSION
 from relay.servicenow.instance import Instance
+from relay.servicenow.sessions import SessionRecords
 
 Connect = Callable[..., AbstractAsyncContextManager[tuple[Instance, HttpsServer]]]
 
@@ -58,3 +63,42 @@ def connect(authority: Authority, certificate: Certificate, secret_file: Path) -
 def fake() -> FakeInstance:
     """A small ServiceNow."""
     return FakeInstance()
+
+
+@pytest.fixture
+async def box(tmp_path: Path) -> AsyncIterator[Sandbox]:
+    """The sandbox."""
+    async with Sandbox.start(tmp_path / "sandbox") as running:
+        yield running
+
+
+@pytest.fixture
+async def instance(box: Sandbox) -> AsyncIterator[Instance]:
+    """The relay's side of the sandbox's instance."""
+    settings = load(box.config_file, {}).settings.servicenow
+    connected = Instance.connect(settings, "relay01", SecretReader({}), Clock())
+    yield connected
+    await connected.aclose()
+
+
+@pytest.fixture
+def records(instance: Instance) -> SessionRecords:
+    """Where sessions go."""
+    return instance.sessions([Table(SESSION), Table(EVENT)])
+
+
+@pytest.fixture
+def hasty(instance: Instance) -> Callable[[str], AbstractContextManager[None]]:
+    """For as long as the block lasts an instance that hangs is waited for less than a second."""
+
+    @contextmanager
+    def wait_less(action: str) -> Iterator[None]:
+        patience = instance.shared.timeout
+        if action.startswith("hang"):
+            instance.shared.timeout = 0.7
+        try:
+            yield
+        finally:
+            instance.shared.timeout = patience
+
+    return wait_less

@@ -122,7 +122,14 @@ def test_comma() -> None:
         build(one_of("name", ["a,b"]))
 
 
-@pytest.mark.parametrize("term", [Term("u_field", "=", ("a",)), Term("name", "LIKE", ("a",))])  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    "term",
+    [
+        Term("u_field", "=", ("a",)),
+        Term("name", "STARTSWITH", ("a",)),  # type: ignore[arg-type]
+        Term("a^b", "=", ("a",), named=True),
+    ],
+)
 def test_closed_sets(term: Term) -> None:
     """Fields and operators that the relay does not ask by are a fault of the caller."""
     with pytest.raises(ValueError, match="no query by"):

@@ -1,0 +1,195 @@
+"""The life of a session's import: its state table, and the decisions along it.
+
+NOTICED     an event, the sweep or an administrator named the session; its report is not here yet
+FETCHED     the whole report is on disk: it has an end time
+WRITTEN     ServiceNow has the session's row and those of its events
+NOTING      the work note is on its way; nobody knows more until an answer or an error is stored
+ASKING      the note had an unknown outcome: ServiceNow is asked for its mark
+NOTED       the task has its note, or there is none to have; recordings are to be kept
+DONE        ServiceNow has everything; swept later, a tombstone stays
+LEFT        not imported: it was started outside ServiceNow, and such sessions are left out
+DEAD        it cannot be imported as it is; waits for an administrator, the report is kept
+UNKEPT      everything but the recordings is there; waits for an administrator
+
+Why only the note has states for an unknown outcome: rows carry keys of their own, so that writing them twice changes
+nothing, and so do attachments; a second work note is one that people see. No way leads from NOTED back to NOTING.
+"""
+
+from __future__ import annotations
+
+from relay.core.errors import ApplianceError, RelayError, ServiceNowError
+from relay.core.machine import StateTable
+from relay.core.queue import FORBIDDEN, FORBIDDEN_TRIES, LOOKS_FOR_ABSENT, LOOKS_WITHOUT_SIGHT, Verdict
+from relay.core.retry import Backoff
+from relay.core.session_report import SessionReport
+from relay.core.session_rows import started_outside
+
+NOTICED = "NOTICED"
+FETCHED = "FETCHED"
+WRITTEN = "WRITTEN"
+NOTING = "NOTING"
+ASKING = "ASKING"
+NOTED = "NOTED"
+DONE = "DONE"
+LEFT = "LEFT"
+DEAD = "DEAD"
+UNKEPT = "UNKEPT"
+
+SESSION = StateTable(
+    kind="session",
+    initial=NOTICED,
+    rows={
+        NOTICED: {
+            "fetched": FETCHED,
+            "still running": NOTICED,
+            "not there yet": NOTICED,
+            "put off": NOTICED,
+            "started outside": LEFT,
+            "given up": DEAD,
+            "unreadable": DEAD,
+            "report refused": DEAD,
+            "discarded": DONE,
+        },
+        FETCHED: {
+            "written": WRITTEN,
+            "part written": FETCHED,
+            "put off": FETCHED,
+            "rows refused": DEAD,
+            "discarded": DONE,
+        },
+        WRITTEN: {
+            "noting": NOTING,
+            "no task": NOTED,
+            "noted before": NOTED,
+            "put off": WRITTEN,
+        },
+        NOTING: {
+            "noted": NOTED,
+            "not noted": WRITTEN,
+            "note unknown": ASKING,
+            "note refused": DEAD,
+            "found at start": ASKING,
+        },
+        ASKING: {
+            "found": NOTED,
+            "absent": WRITTEN,
+            "cannot be asked": NOTED,
+            "put off": ASKING,
+        },
+        NOTED: {
+            "kept": DONE,
+            "part kept": NOTED,
+            "put off": NOTED,
+            "not kept": UNKEPT,
+        },
+        DEAD: {
+            "retried": NOTICED,
+            "discarded": DONE,
+        },
+        UNKEPT: {
+            "retried": NOTED,
+            "discarded": DONE,
+        },
+        DONE: {},
+        LEFT: {},
+    },
+)
+
+LOOK = Backoff(first=5.0, longest=300.0)
+"""How long to wait before a report is fetched again: it lags behind the event by seconds, a session may take hours."""
+MISSING_LIMIT = 3_600.0
+"""Seconds that the appliance may not know a session that somebody named."""
+RUNNING_LIMIT = 86_400.0
+"""Seconds that a session may go on after it was named. One that goes on longer is found by the sweep when it ended."""
+UNREADABLE_TRIES = 3
+"""A report that was cut off on its way is whole the next time; one that is ill-formed stays so."""
+REFUSED_TRIES = 10
+"""Right after its end the appliance may answer for a session with an error; ten tries take some twenty minutes."""
+RECORDING_TRIES = 5
+_UNREADABLE = 3009
+_ERROR = 3019
+_NO_END = 3020
+_USELESS = frozenset({3008, 3013})
+
+
+def after_report(report: SessionReport | None, *, waited: float, import_external: bool) -> Verdict:
+    """Decide about a report that was read; None is the appliance's "nothing found".
+
+    `waited`: seconds since the session was named. What leads back to ServiceNow may be set while a session goes on, so
+    that whether it was started outside is asked at its end.
+    """
+    if report is None:
+        return Verdict("not there yet") if waited < MISSING_LIMIT else Verdict("given up", _NO_END)
+    if report.running:
+        return Verdict("still running") if waited < RUNNING_LIMIT else Verdict("given up", _NO_END)
+    if not import_external and started_outside(report):
+        return Verdict("started outside")
+    return Verdict("fetched")
+
+
+def after_fetch_error(error: ApplianceError, *, tries: int) -> Verdict:
+    """Decide about a report that could not be had. `tries` counts failures of this code in a row, this one included.
+
+    What may pass by itself, or when somebody mends the appliance or its configuration, waits for any time.
+    """
+    if error.number in _USELESS or (error.number == _ERROR and tries >= REFUSED_TRIES):
+        return Verdict("report refused", error.number)
+    if error.number == _UNREADABLE and tries >= UNREADABLE_TRIES:
+        return Verdict("unreadable", error.number)
+    return Verdict("put off")
+
+
+def after_rows_error(error: ServiceNowError, *, tries: int) -> Verdict:
+    """Decide about rows that could not be written, or may not have been. `tries` counts failures, this one included."""
+    return Verdict("put off") if _passes(error, tries) else Verdict("rows refused", error.number)
+
+
+def before_note(*, task: bool, known: bool, found: bool | None) -> str:
+    """The event that a written session calls for.
+
+    Args:
+        task: it belongs to a task.
+        known: ServiceNow had its row before this job first wrote it, so that a former job may have written the note.
+        found: its mark stands among the task's notes; None when these cannot be read. Asked only when known.
+
+    """
+    if not task:
+        return "no task"
+    if not known or found is False:
+        return "noting"
+    return "noted before"  # where it cannot be seen, no note is better than a second one
+
+
+def after_note_error(error: ServiceNowError, *, tries: int) -> Verdict:
+    """Decide about a note whose write failed. `tries` counts failures, this one included."""
+    if error.maybe_sent:
+        return Verdict("note unknown")
+    return Verdict("not noted") if _passes(error, tries) else Verdict("note refused", error.number)
+
+
+def after_look(*, found: bool | None, looks: int, sight: bool) -> str:
+    """The event after ServiceNow was asked for a note's mark.
+
+    Args:
+        found: it is there; None when this account cannot read the task's notes.
+        looks: how often it was not found, this time included.
+        sight: this account has read a note of its own since the start, so that "absent" means something.
+
+    """
+    if found is None or (not found and not sight and looks >= LOOKS_WITHOUT_SIGHT):
+        return "cannot be asked"
+    if found:
+        return "found"
+    return "absent" if sight and looks >= LOOKS_FOR_ABSENT else "put off"
+
+
+def after_recording_error(error: RelayError, *, tries: int) -> Verdict:
+    """Decide about a recording that could not be kept. `tries` counts failures of this one, this one included."""
+    if error.retryable or tries < RECORDING_TRIES:
+        return Verdict("put off")
+    return Verdict("not kept", error.number)
+
+
+def _passes(error: ServiceNowError, tries: int) -> bool:
+    """Whether it may pass; a missing role gets some minutes to be mended before it is a refusal."""
+    return error.maybe_sent or (error.retryable and not (error.number == FORBIDDEN and tries >= FORBIDDEN_TRIES))

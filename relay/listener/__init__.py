@@ -1,0 +1,1 @@
+"""What the appliance calls: events and requests for approval."""

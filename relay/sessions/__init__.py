@@ -1,0 +1,1 @@
+"""Sessions come home: what an appliance posts and what it lists becomes records of ServiceNow."""

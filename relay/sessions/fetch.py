@@ -1,0 +1,65 @@
+"""Fetches a session's report, again and again until it has its end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+
+from relay.core.errors import ApplianceError
+from relay.core.jobs import Job
+from relay.core.session_job import LOOK, after_fetch_error, after_report
+from relay.core.session_report import SessionReport
+from relay.jobs.ledger import Move, trace_of
+from relay.sessions.parts import REPORT, TROUBLE, Parts, report_on
+
+log = structlog.get_logger("relay.sessions")
+
+
+class Fetch:
+    """Handles NOTICED."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def __call__(self, jobs: Sequence[Job]) -> None:
+        """Look for each session."""
+        for job in jobs:
+            with structlog.contextvars.bound_contextvars(job=job.id, trace=trace_of(job.id)):
+                await self._parts.ledger.step(await self._look(job))
+
+    async def _look(self, job: Job) -> Move:
+        parts = self._parts
+        lsid = job.data.get("lsid")
+        if not lsid:  # a post of which nothing can be made, however often an administrator has it tried again
+            return Move(job, "report refused")
+        document = None
+        try:
+            document = await report_on(parts, job.lane, lsid)
+            report = await parts.reader.session(document, lsid)
+        except ApplianceError as error:
+            return self._failed(job, error, document)
+        return self._read(job, report, document)
+
+    def _read(self, job: Job, report: SessionReport | None, document: bytes) -> Move:
+        now = self._parts.clock.wall()
+        since, looks = job.data.get("since", now), job.data.get("looks", 0) + 1
+        site = self._parts.sites[job.lane]
+        verdict = after_report(report, waited=now - since, import_external=site.import_external)
+        if verdict.event in {"still running", "not there yet"}:
+            wait = LOOK.delay(looks, self._parts.jitter())
+            return Move(job, verdict.event, data={"since": since, "looks": looks, "failed": None}, wait=wait)
+        # What its links lead to may have been mended since they were looked up; "known" is what was so at first.
+        data = {"since": None, "looks": None, "failed": None, "links": None, "code": verdict.code or None}
+        return Move(job, verdict.event, data=data, bodies={REPORT: document if verdict.event == "fetched" else None})
+
+    def _failed(self, job: Job, error: ApplianceError, document: bytes | None) -> Move:
+        number, tries = job.data.get("failed", (0, 0))
+        tries = tries + 1 if number == error.number else 1
+        verdict = after_fetch_error(error, tries=tries)
+        log.warning("sessions.not_fetched", appliance=job.lane, code=error.code, error=error.text, tries=tries)
+        if verdict.event == "put off":
+            wait = TROUBLE.delay(tries, self._parts.jitter(), error.after)
+            return Move(job, verdict.event, data={"failed": [error.number, tries]}, wait=wait)
+        data = {"since": None, "looks": None, "failed": None, "code": verdict.code}
+        return Move(job, verdict.event, data=data, bodies={REPORT: document})

@@ -1,0 +1,158 @@
+"""What the stages of a session's import share: the two sides, the store, and what the configuration says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from relay.core.errors import ApplianceError, InternalError, RelayError
+from relay.core.jobs import Job
+from relay.core.note import Template
+from relay.core.policy_values import ApplianceRequest
+from relay.core.record import Reply
+from relay.core.retry import Backoff
+from relay.core.session_job import SESSION
+from relay.core.session_report import SessionReport
+from relay.core.session_rows import Place, RowSettings
+from relay.jobs.conditions import Conditions
+from relay.jobs.holds import Holds
+from relay.jobs.ledger import Ledger
+from relay.jobs.ports import Clock, Store
+from relay.sessions.ports import Appliances, Keeper, Reader, Recordings, Records
+
+KIND = SESSION.kind
+PRIORITY = 2
+"""Imports never go before anything that somebody waits for."""
+REPORT = "report"
+"""The body that is the report as it came."""
+POST = "post"
+"""The body that is a post of which nothing could be made."""
+TROUBLE = Backoff(first=2.0, longest=300.0)
+_LISTINGS = {"pra": "AccessSessionListing", "rs": "SupportSessionListing"}
+_REPORTS = {"pra": "AccessSession", "rs": "SupportSession"}
+_OK = 200
+_SERVER_ERRORS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the configuration says of one appliance's sessions.
+
+    Attributes:
+        product: `pra` or `rs`.
+        rows: what is written where.
+        template: of the work note.
+        import_external: sessions are imported that nothing leads back from.
+        recordings: what is done with them.
+        sweep: seconds between two looks for sessions that nobody told of; 0 is never.
+
+    """
+
+    product: str
+    rows: RowSettings
+    template: Template
+    import_external: bool = True
+    recordings: Recordings = "link"
+    sweep: float = 300.0
+
+
+@dataclass(slots=True)
+class Learned:
+    """What was learned of the tasks' notes since the start.
+
+    Attributes:
+        sight: this account has read a note of its own, so that "absent" means something.
+        noted: a task and the mark of a note that it surely has; looking for it gives sight. Durable.
+        stored: that note was written in this life.
+
+    """
+
+    sight: bool = False
+    noted: tuple[Place, str] | None = None
+    stored: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that a stage may use. `records` are by appliance, as `sites` are.
+
+    `settle`: seconds that ServiceNow may still work on a request that got no answer. `keeper`: None where no
+    recordings are attached or stored.
+    """
+
+    ledger: Ledger
+    store: Store
+    appliances: Appliances
+    reader: Reader
+    records: Mapping[str, Records]
+    holds: Holds
+    conditions: Conditions
+    clock: Clock
+    jitter: Callable[[], float]
+    sites: Mapping[str, Site]
+    settle: float
+    keeper: Keeper | None = None
+    learned: Learned = field(default_factory=Learned)
+
+    def open(self) -> bool:
+        """Whether sessions are worked on: an ordinary pause does not stop them."""
+        return not any(hold.everything for hold in self.holds.all().values())
+
+
+def task_of(job: Job) -> Place | None:
+    """The task that a job's session belongs to, once it was looked up."""
+    found = job.data["links"].get("task")
+    return None if found is None else Place(*found)
+
+
+def delay(parts: Parts, tries: int, error: RelayError) -> float:
+    """Seconds to wait after an error: as long as its request may still have an effect, at least."""
+    wait = TROUBLE.delay(tries, parts.jitter(), error.after)
+    return max(wait, parts.settle) if error.maybe_sent else wait
+
+
+async def report_on(parts: Parts, appliance: str, lsid: str) -> bytes:
+    """The answer to the question for one session.
+
+    Raises:
+        ApplianceError: there is none.
+
+    """
+    return (await _asked(parts, appliance, _REPORTS, (("lsid", lsid),))).body
+
+
+async def listing_of(parts: Parts, appliance: str, since: int) -> Reply:
+    """The answer to the question which sessions ended at or after `since`, seconds since the epoch.
+
+    Raises:
+        ApplianceError: there is none.
+
+    """
+    return await _asked(parts, appliance, _LISTINGS, (("end_time", str(since)), ("duration", "0")))
+
+
+async def stored_report(parts: Parts, job: Job) -> SessionReport:
+    """The report of a job that has one."""
+    (document,) = await parts.store.bodies([job.id], REPORT)
+    report = await parts.reader.session(document, job.data["lsid"]) if document is not None else None
+    if report is None:
+        raise InternalError(9001, f"the report of the session {job.data['lsid']} is not in the store")
+    return report
+
+
+async def _asked(parts: Parts, appliance: str, names: Mapping[str, str], more: tuple[tuple[str, str], ...]) -> Reply:
+    name = names[parts.sites[appliance].product]
+    request = ApplianceRequest(
+        appliance=appliance,
+        operation=name,
+        method="GET",
+        path="/api/reporting",
+        query=(("generate_report", name), *more),
+        safe=True,
+    )
+    await parts.appliances.admit(request)
+    reply = await parts.appliances.call(request)
+    if reply.status != _OK:
+        number = 3004 if reply.status >= _SERVER_ERRORS else 3019
+        raise ApplianceError(number, f"{appliance}: status {reply.status} for {name}")
+    return reply

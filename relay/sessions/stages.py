@@ -1,0 +1,36 @@
+"""The stages of a session's import, in order, as the runner takes them."""
+
+from __future__ import annotations
+
+from relay.core.jobs import Job
+from relay.core.session_job import ASKING, FETCHED, NOTED, NOTICED, NOTING, WRITTEN
+from relay.jobs.stage import Stage
+from relay.sessions.fetch import Fetch
+from relay.sessions.keep import Keep
+from relay.sessions.note import Abandoned, Ask, Note
+from relay.sessions.parts import KIND, Parts
+from relay.sessions.write import Write
+
+AT_ONCE = 100
+
+
+def stages(parts: Parts) -> list[Stage]:
+    """All stages. One report at a time is fetched of each appliance, so that nobody waits for imports."""
+
+    def ours(job: Job) -> bool:
+        return job.lane in parts.sites  # an appliance may have left the configuration
+
+    return [
+        *(
+            Stage(f"sessions {name}", KIND, (NOTICED,), Fetch(parts), lane=name, open=parts.open)
+            for name in parts.sites
+        ),
+        *(
+            Stage(f"session rows {name}", KIND, (FETCHED,), Write(parts), lane=name, open=parts.open)
+            for name in parts.sites
+        ),
+        *(Stage(f"notes {name}", KIND, (WRITTEN,), Note(parts), lane=name, open=parts.open) for name in parts.sites),
+        Stage("notes abandoned", KIND, (NOTING,), Abandoned(parts), size=lambda: AT_ONCE),
+        Stage("notes unknown", KIND, (ASKING,), Ask(parts), accepts=ours, open=parts.open),
+        *(Stage(f"recordings {name}", KIND, (NOTED,), Keep(parts), lane=name, open=parts.open) for name in parts.sites),
+    ]

@@ -1,0 +1,127 @@
+"""Finds sessions whose event never came: each appliance is asked which sessions ended since a durable moment.
+
+Why the moment is one of the appliance's own clock, the `Date` of its answers: the ends of sessions are told by that
+clock. It moves only after every session of an answer is on disk. Each look begins an hour before it, since a session
+may be listed late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import structlog
+
+from relay.core.errors import ApplianceError, StorageError
+from relay.core.record import Reply
+from relay.core.retry import spread
+from relay.core.servertime import http_date
+from relay.core.session_events import job_of
+from relay.jobs.beats import Beats
+from relay.jobs.runner import UNWRITABLE
+from relay.sessions.inbox import again, new_job
+from relay.sessions.parts import TROUBLE, Parts, listing_of
+
+log = structlog.get_logger("relay.sessions")
+
+OVERLAP = 3_600.0
+"""Seconds before the cursor that each look begins."""
+CHUNK = 500
+ROUND = 300.0
+"""Seconds. A wait is never longer than this without a sign of life."""
+
+
+class Sweep:
+    """The look of every appliance, one loop each."""
+
+    def __init__(self, parts: Parts, beats: Beats) -> None:
+        self._parts = parts
+        self._beats = beats
+        self._stopping = False
+        self._wakes = {name: asyncio.Event() for name, site in parts.sites.items() if site.sweep > 0}
+
+    def wake(self, appliance: str) -> None:
+        """Look now instead of at the end of the interval."""
+        if appliance in self._wakes:
+            self._wakes[appliance].set()
+
+    def stop(self) -> None:
+        """End after the looks that are under way."""
+        self._stopping = True
+        for wake in self._wakes.values():
+            wake.set()
+
+    async def run(self) -> None:
+        """Look until `stop`."""
+        async with asyncio.TaskGroup() as group:
+            for name in self._wakes:
+                group.create_task(self._loop(name), name=f"sweep {name}")
+
+    async def _loop(self, name: str) -> None:
+        tries, subject = 0, f"sweep {name}"
+        site, wake = self._parts.sites[name], self._wakes[name]
+        while not self._stopping:
+            wake.clear()
+            self._beats.beat(subject, ROUND)
+            wait = spread(site.sweep, self._parts.jitter())
+            try:
+                if self._parts.open():
+                    await self.look(name)
+            except (ApplianceError, StorageError) as error:
+                if error.number == UNWRITABLE:
+                    raise
+                tries += 1
+                wait = TROUBLE.delay(tries, self._parts.jitter(), error.after)
+                self._parts.conditions.fail(subject, error)
+            else:
+                tries = 0
+                self._parts.conditions.clear(subject)
+            await self._rest(subject, wait)
+        self._beats.end(subject)
+
+    async def _rest(self, name: str, seconds: float) -> None:
+        """Wait, with a sign of life now and then: an interval may be hours."""
+        end = self._parts.clock.monotonic() + seconds
+        wake = self._wakes[name.removeprefix("sweep ")]
+        while not wake.is_set() and (left := end - self._parts.clock.monotonic()) > 0:
+            self._beats.beat(name, 2 * ROUND)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(wake.wait(), min(left, ROUND))
+
+    async def look(self, appliance: str) -> int:
+        """Store a job for each session that nobody told of; returns how many were new.
+
+        Raises:
+            ApplianceError: the appliance could not be asked.
+            StorageError: not all of them are on disk; the next look finds them again.
+
+        """
+        parts, fact = self._parts, f"sessions.swept.{appliance}"
+        since = await parts.store.fact(fact)
+        if since is None:
+            # On disk before the first answer: however long that takes, nothing from now on is left out.
+            since = parts.clock.wall()
+            await parts.store.set_fact(fact, since)
+        reply = await listing_of(parts, appliance, int(max(0.0, since - OVERLAP)))
+        lsids = [one.lsid for one in await parts.reader.listing(reply.body)]
+        new = 0
+        for start in range(0, len(lsids), CHUNK):
+            new += await self._store(appliance, lsids[start : start + CHUNK])
+        now = _date(reply)
+        if now is not None and now != since:
+            await parts.store.set_fact(fact, now)
+        if new:
+            log.info("sessions.swept", appliance=appliance, listed=len(lsids), new=new)
+        return new
+
+    async def _store(self, appliance: str, lsids: list[str]) -> int:
+        stored = await self._parts.ledger.add([new_job(appliance, lsid, "sweep") for lsid in lsids])
+        known = [job_of(appliance, lsid) for lsid, job in zip(lsids, stored, strict=True) if job is None]
+        moves = [move for job in await self._parts.store.get(known) for move in again(job)]
+        await self._parts.ledger.apply(moves)
+        return len(lsids) - len(known)
+
+
+def _date(reply: Reply) -> float | None:
+    """The moment of an answer by the appliance's clock; None when it does not say: the cursor stays then."""
+    return next((http_date(value) for name, value in reply.headers if name.lower() == "date"), None)

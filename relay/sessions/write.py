@@ -1,0 +1,94 @@
+"""Writes a session's row and those of its events. Every row has a key of its own, so that each step may be repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+
+import structlog
+
+from relay.core.errors import ServiceNowError
+from relay.core.jobs import Job
+from relay.core.session_job import after_rows_error
+from relay.core.session_report import SessionReport
+from relay.core.session_rows import RowSettings, event_rows, lookups, session_row
+from relay.jobs.ledger import Move, trace_of
+from relay.sessions.parts import Parts, delay, stored_report
+
+log = structlog.get_logger("relay.sessions")
+
+CHUNK = 100
+"""Event rows between two durable steps."""
+
+
+class Write:
+    """Handles FETCHED."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def __call__(self, jobs: Sequence[Job]) -> None:
+        """Write each session as far as it goes now."""
+        for job in jobs:
+            with structlog.contextvars.bound_contextvars(job=job.id, trace=trace_of(job.id)):
+                await self._one(job)
+
+    async def _one(self, job: Job) -> None:
+        report = await stored_report(self._parts, job)
+        rows = self._parts.sites[job.lane].rows
+        # The last word on how far it came is the job's, which each step replaces.
+        step = _Step(self._parts, job)
+        try:
+            await self._prepare(step, report, rows)
+            await self._write(step, report, rows)
+        except ServiceNowError as error:
+            await self._failed(step.job, error)
+
+    async def _prepare(self, step: _Step, report: SessionReport, rows: RowSettings) -> None:
+        """Learn, before anything is written, what the links lead to and whether the session was there before."""
+        if "links" in step.job.data:
+            return
+        records = self._parts.records[step.job.lane]
+        found = await records.find(lookups(report, rows))
+        links = {link: [place.table, place.sys_id] for link, place in found.items()}
+        known = step.job.data.get("known")
+        if known is None:
+            known = await records.has(session_row(report, rows)) if await records.tables() else "unsure"
+        await step.on("part written", links=links, known=known, written=0)
+
+    async def _write(self, step: _Step, report: SessionReport, rows: RowSettings) -> None:
+        records = self._parts.records[step.job.lane]
+        if not await records.tables():
+            await step.on("written", written=None)
+            return
+        links = {link: sys_id for link, (_, sys_id) in step.job.data["links"].items()}
+        session = await records.upsert(session_row(report, rows, links))
+        written = step.job.data["written"]
+        left = islice(event_rows(report, rows, session), written, None)
+        while chunk := list(islice(left, CHUNK)):
+            await records.insert(chunk)
+            written += len(chunk)
+            await step.on("part written", written=written)
+        await step.on("written", written=None, row=session)
+
+    async def _failed(self, job: Job, error: ServiceNowError) -> None:
+        tries = job.data.get("tries", 0) + 1
+        verdict = after_rows_error(error, tries=tries)
+        log.warning("sessions.not_written", appliance=job.lane, code=error.code, error=error.text, tries=tries)
+        if verdict.event == "put off":
+            wait = delay(self._parts, tries, error)
+            await self._parts.ledger.step(Move(job, verdict.event, data={"tries": tries}, wait=wait))
+            return
+        await self._parts.ledger.step(Move(job, verdict.event, data={"tries": None, "code": verdict.code}))
+
+
+class _Step:
+    """A job on its way through several durable steps."""
+
+    def __init__(self, parts: Parts, job: Job) -> None:
+        self._ledger = parts.ledger
+        self.job = job
+
+    async def on(self, event: str, **data: object) -> None:
+        """One step further; trouble before it is forgotten."""
+        self.job = await self._ledger.step(Move(self.job, event, data={**data, "tries": None}))

@@ -1,0 +1,186 @@
+"""Decisions along a session's import."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.core.codes import REGISTRY
+from relay.core.errors import ApplianceError, ServiceNowError, StorageError
+from relay.core.queue import FORBIDDEN_TRIES
+from relay.core.retry import LONGEST
+from relay.core.session_job import (
+    LOOK,
+    MISSING_LIMIT,
+    RECORDING_TRIES,
+    REFUSED_TRIES,
+    RUNNING_LIMIT,
+    SESSION,
+    UNREADABLE_TRIES,
+    after_fetch_error,
+    after_look,
+    after_note_error,
+    after_recording_error,
+    after_report,
+    after_rows_error,
+    before_note,
+)
+from relay.core.session_report import Moment, SessionReport
+
+ENDED = SessionReport("a", ended=Moment(None, "whenever"))
+OURS = SessionReport("a", ended=Moment(9), external_key="INC1")
+RUNNING = SessionReport("a")
+
+APPLIANCE = st.sampled_from([number for number in REGISTRY if number // 1000 == 3]).map(ApplianceError)
+SERVICENOW = st.builds(
+    lambda number, sent: ServiceNowError(number, maybe_sent=sent),
+    st.sampled_from([number for number in REGISTRY if number // 1000 == 2]),
+    st.booleans(),
+)
+TRIES = st.integers(1, 40)
+
+
+def reachable(*states: str) -> set[str]:
+    """These states and every one that they lead to."""
+    found = set(states)
+    while more := {target for state in found for target in SESSION.rows[state].values()} - found:
+        found |= more
+    return found
+
+
+def test_the_table_is_closed_and_leads_to_an_end() -> None:
+    """Every target is a state, every state is reached from the start, and an end is reached from every state."""
+    assert reachable("NOTICED") == SESSION.states
+    assert SESSION.final == {"DONE", "LEFT"}
+    assert all(reachable(state) & SESSION.final for state in SESSION.states)
+
+
+def test_no_way_leads_back_to_the_note() -> None:
+    """A session that has its note, or may have it and cannot be asked, is never noted again; only NOTING sends one."""
+    assert not reachable("NOTED", "UNKEPT", "DONE", "LEFT") & {"NOTING", "WRITTEN", "NOTICED"}
+    assert [state for state, row in SESSION.rows.items() if "NOTING" in row.values()] == ["WRITTEN"]
+    # From an unknown outcome it comes back only by the answer that the note is absent.
+    assert {event for event, target in SESSION.rows["ASKING"].items() if target == "WRITTEN"} == {"absent"}
+
+
+@pytest.mark.parametrize(
+    ("report", "waited", "external", "event", "code"),
+    [
+        (OURS, 0, True, "fetched", 0),
+        (OURS, 1e9, False, "fetched", 0),
+        (ENDED, 0, True, "fetched", 0),
+        (ENDED, 0, False, "started outside", 0),
+        (RUNNING, 0, False, "still running", 0),
+        (RUNNING, RUNNING_LIMIT - 1, True, "still running", 0),
+        (RUNNING, RUNNING_LIMIT, True, "given up", 3020),
+        (SessionReport("a", ended=Moment(0)), 0, True, "still running", 0),
+        (None, MISSING_LIMIT - 1, True, "not there yet", 0),
+        (None, MISSING_LIMIT, True, "given up", 3020),
+    ],
+)
+def test_a_report_without_end_is_fetched_again(
+    report: SessionReport | None, waited: float, external: bool, event: str, code: int
+) -> None:
+    """A session that runs, or is not known yet, waits up to a limit; where it came from counts at its end."""
+    verdict = after_report(report, waited=waited, import_external=external)
+    assert (verdict.event, verdict.code) == (event, code)
+    assert event in SESSION.rows["NOTICED"]
+
+
+@pytest.mark.parametrize(
+    ("number", "tries", "event"),
+    [
+        (3001, 999, "put off"),
+        (3005, 999, "put off"),
+        (3012, 999, "put off"),
+        (3009, UNREADABLE_TRIES - 1, "put off"),
+        (3009, UNREADABLE_TRIES, "unreadable"),
+        (3019, REFUSED_TRIES - 1, "put off"),
+        (3019, REFUSED_TRIES, "report refused"),
+        (3008, 1, "report refused"),
+    ],
+)
+def test_a_report_that_cannot_be_had_waits_or_is_kept(number: int, tries: int, event: str) -> None:
+    """An appliance that is down is waited for without end; what stays unreadable or refused goes to a person."""
+    verdict = after_fetch_error(ApplianceError(number), tries=tries)
+    assert (verdict.event, verdict.code) == (event, 0 if event == "put off" else number)
+
+
+@pytest.mark.parametrize(
+    ("error", "tries", "rows", "note"),
+    [
+        (ServiceNowError(2003, maybe_sent=True), 99, "put off", "note unknown"),
+        (ServiceNowError(2015, maybe_sent=True), 99, "put off", "note unknown"),
+        (ServiceNowError(2001), 99, "put off", "not noted"),
+        (ServiceNowError(2006), FORBIDDEN_TRIES - 1, "put off", "not noted"),
+        (ServiceNowError(2006), FORBIDDEN_TRIES, "rows refused", "note refused"),
+        (ServiceNowError(2015), 1, "rows refused", "note refused"),
+    ],
+)
+def test_what_may_have_been_written(error: ServiceNowError, tries: int, rows: str, note: str) -> None:
+    """Rows are simply written again; a note that may be there is asked for; a refusal goes to a person."""
+    assert (after_rows_error(error, tries=tries).event, after_note_error(error, tries=tries).event) == (rows, note)
+
+
+@pytest.mark.parametrize(
+    ("task", "known", "found", "event"),
+    [
+        (False, False, None, "no task"),
+        (False, True, False, "no task"),
+        (True, False, None, "noting"),
+        (True, True, False, "noting"),
+        (True, True, True, "noted before"),
+        (True, True, None, "noted before"),
+    ],
+)
+def test_a_session_is_noted_once(task: bool, known: bool, found: bool | None, event: str) -> None:
+    """A session that ServiceNow knew before is noted only where the mark can be looked for and is not there."""
+    assert before_note(task=task, known=known, found=found) == event
+    assert event in SESSION.rows["WRITTEN"]
+
+
+@given(st.none() | st.booleans(), st.integers(1, 9), st.booleans())
+def test_a_note_counts_as_absent_only_to_who_can_see(found: bool | None, looks: int, sight: bool) -> None:
+    """It is written again only after two looks by an account that can see notes; blind, it is never written again."""
+    event = after_look(found=found, looks=looks, sight=sight)
+    assert event in SESSION.rows["ASKING"]
+    assert (event == "absent") == (found is False and sight and looks >= 2)
+    assert (event == "found") == (found is True)
+    assert (event == "cannot be asked") == (found is None or (found is False and not sight and looks >= 6))
+
+
+@pytest.mark.parametrize(
+    ("error", "tries", "event"),
+    [
+        (ApplianceError(3001), 99, "put off"),
+        (StorageError(5004), 99, "put off"),
+        (ApplianceError(3019), RECORDING_TRIES - 1, "put off"),
+        (ApplianceError(3019), RECORDING_TRIES, "not kept"),
+        (ServiceNowError(2015), RECORDING_TRIES, "not kept"),
+    ],
+)
+def test_a_recording_that_cannot_be_kept(error: ApplianceError, tries: int, event: str) -> None:
+    """What passes is waited for; an expired or refused recording goes to a person, with everything else written."""
+    assert after_recording_error(error, tries=tries).event == event
+
+
+@given(APPLIANCE, SERVICENOW, TRIES)
+def test_every_decision_is_in_the_table(appliance: ApplianceError, servicenow: ServiceNowError, tries: int) -> None:
+    """Whatever the error, its state has the event, and what ends in DEAD or UNKEPT has a code."""
+    for state, verdict in (
+        ("NOTICED", after_fetch_error(appliance, tries=tries)),
+        ("FETCHED", after_rows_error(servicenow, tries=tries)),
+        ("NOTING", after_note_error(servicenow, tries=tries)),
+        ("NOTED", after_recording_error(appliance, tries=tries)),
+        ("NOTED", after_recording_error(servicenow, tries=tries)),
+    ):
+        target = SESSION.advance(state, verdict.event)
+        assert (verdict.code in REGISTRY) == (target in {"DEAD", "UNKEPT"})
+
+
+@given(st.integers(1, 1000), st.floats(0, 1, exclude_max=True))
+def test_looks_grow_apart_to_a_limit(tries: int, jitter: float) -> None:
+    """The first look comes within seconds, later ones within minutes, and none is later than any wait may be."""
+    assert 2.5 <= LOOK.delay(tries, jitter) <= LONGEST
+    assert LOOK.delay(1, jitter) <= 5

@@ -1,0 +1,141 @@
+"""Sessions that nobody told of are found."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from support.sessionflow import World, in_world
+
+from relay.core.errors import StorageError
+
+FACT = "sessions.swept.default"
+
+
+def looks(world: World) -> list[int]:
+    """Since when each look at the first appliance asked."""
+    kind = "AccessSessionListing"
+    return [int(asked["end_time"]) for asked in world.boxes.asked if asked["generate_report"] == kind]
+
+
+@in_world(sweep=300.0)
+async def test_a_session_without_an_event_comes_home(world: World) -> None:
+    """On every appliance, within the interval of the sweep."""
+    one, two = world.session(1, ends_in=50), world.session(2, ends_in=50, box="second")
+    life = world.life()
+    await life.run(700)
+    assert world.state(one) == "DONE"
+    assert world.job(two, "second").state == "DONE"
+    assert world.records.notes_of(one) == world.records.notes_of(two) == 1
+    assert world.job(one).data["by"] == "sweep"
+    await life.stop()
+
+
+@in_world(sweep=300.0)
+async def test_each_look_begins_an_hour_before_the_appliances_last_answer(world: World) -> None:
+    """The cursor is durable, moves with the appliance's clock and survives a restart, so that downtime is made up."""
+    life = world.life()
+    await life.run(10)
+    await life.stop()
+    lsid = world.session(1, ends_in=100)
+    await asyncio.sleep(50_000)
+    start = world.clock.wall()
+    life = world.life()
+    await life.run(60)
+    first, second = looks(world)[:2]
+    assert start - 50_000 - 3600 - 20 <= first == second <= start - 50_000 - 3600
+    assert world.state(lsid) == "DONE"
+    await life.run(300)
+    assert start - 3600 <= looks(world)[-1] <= start - 3540
+    await life.stop()
+
+
+@in_world(sweep=300.0)
+async def test_an_appliance_without_a_clock_is_asked_for_everything_again(world: World) -> None:
+    """Without the appliance's time the cursor stays: rather the same lines again than a session left out."""
+    world.boxes.dates = False
+    life = world.life()
+    await life.run(1000)
+    assert len(looks(world)) == 4
+    assert len(set(looks(world))) == 1
+    await life.stop()
+
+
+@in_world(sweep=300.0)
+@pytest.mark.parametrize("fault", ["broken", "503", "404", "3009", "3019"])
+async def test_a_look_that_failed_is_repeated_from_the_same_moment(world: World, fault: str) -> None:
+    """Health says so meanwhile; what ended before the first answer came is found."""
+    world.boxes.faults["AccessSessionListing"].extend([fault] * 30)
+    lsid = world.session(1, ends_in=5)
+    life = world.life()
+    await life.run(1500)
+    assert life.conditions.has("sweep default")
+    assert not world.state(lsid)
+    assert len(set(looks(world))) == 1
+    world.mend()
+    await life.run(400)
+    assert world.state(lsid) == "DONE"
+    assert not life.conditions.has("sweep default")
+    await life.stop()
+
+
+@in_world(sweep=300.0)
+async def test_the_cursor_waits_for_the_disk(world: World) -> None:
+    """Sessions that could not be stored are listed again."""
+    lsid = world.session(1, ends_in=-10)
+    life = world.life()
+    world.spoil_disk("add", 2)
+    await life.run(1)
+    assert not world.state(lsid)
+    await life.run(60)
+    assert world.state(lsid) == "DONE"
+    await life.stop()
+
+
+@in_world(sweep=300.0)
+async def test_a_disk_that_lost_a_write_ends_the_process(world: World) -> None:
+    """As everywhere else in the relay."""
+    world.store.fail = lambda name: StorageError(5005, name) if name == "set_fact" else None
+    with pytest.raises(ExceptionGroup):
+        await world.life().sweep.run()
+
+
+@in_world(sweep=300.0)
+async def test_a_session_that_was_given_up_is_found_when_it_ended(world: World) -> None:
+    """It went on for days after it was named."""
+    lsid = world.session(1, ends_in=200_000)
+    life = world.life()
+    await life.inbox.put(world.post(lsid))
+    await life.run(90_000)
+    assert world.state(lsid) == "DEAD"
+    await life.run(111_000)
+    assert world.state(lsid) == "DONE"
+    await life.stop()
+
+
+@in_world(sweep=300.0)
+async def test_more_sessions_than_one_commit_holds(world: World) -> None:
+    """After a long downtime every one is stored, each once."""
+    for number in range(1100):
+        world.session(number, ends_in=-5, events=0, task="")
+    life = world.life()
+    life.sweeps = False
+    assert await life.sweep.look("default") == 1100
+    assert await life.sweep.look("default") == 0
+    assert len(world.store.jobs) == 1100
+
+
+@in_world(sweep=900.0)
+async def test_a_pause_of_everything_stops_the_looks_too(world: World) -> None:
+    """A long interval is waited out with signs of life."""
+    life = world.life()
+    await life.holds.set("local", author="admin", reason="r", everything=True)
+    await life.run(2000)
+    assert not looks(world)
+    assert not life.beats.late()
+    await life.holds.lift("local", author="admin")
+    life.sweep.wake("default")
+    life.sweep.wake("nobody")
+    await life.run(1)
+    assert len(looks(world)) == 1
+    await life.stop()

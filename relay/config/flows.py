@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from relay.config.leaves import Choice, Duration, Text, WordOr
+from relay.config.leaves import Choice, Duration, Known, Text, WordOr
 from relay.config.section import Boolean, Check, Column, Conflict, DottedColumn, Section
+from relay.core.approval_fields import REQUEST_FIELDS
 from relay.core.jobs import Json
 
 
@@ -79,9 +80,11 @@ class OverrideSettings(Section):
     value: Annotated[str, Text("a value in quotes", example="3", longest=255)] | None = Field(
         default=None, description="With this value."
     )
-    reference: (
-        Annotated[str, Text("a name of the request", r"[a-z_]+(?:\.[a-z_]+)*", "jump_item.computer_name")] | None
-    ) = Field(default=None, description="With this part of the appliance's request.")
+    reference: Annotated[str, Known("a part of the appliance's request", *REQUEST_FIELDS)] | None = Field(
+        default=None,
+        examples=["jump_item.computer_name"],
+        description="With this part of the appliance's request.",
+    )
     message: Annotated[str, Text("the denial's text", example="The task is for another computer")] = Field(
         description="The denial. %TaskFieldName%, %ComparatorSymbol% and %FieldValue% are replaced."
     )
@@ -111,6 +114,56 @@ OVERRIDES_EXAMPLE: Json = [
 ]
 
 
+MOST_RULES = 100
+PLAIN_PATH = r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+"
+"""Segments that nobody could read in two ways."""
+
+
+class RuleSettings(Section):
+    """Which checks tickets of some tables or Jump Groups must pass. The first rule that fits a request is the only one.
+
+    A rule without `tables` fits every table, one without `jump_groups` every group.
+    """
+
+    tables: tuple[Column, ...] = Field(
+        default=(),
+        examples=[["change_request"]],
+        description="Tables of tasks that it is for, not those that extend them. Absent: any.",
+    )
+    jump_groups: tuple[Annotated[str, Text("the name of a Jump Group", example="Servers", longest=255)], ...] = Field(
+        default=(), examples=[["Servers"]], description="Jump Groups that it is for. Absent: any."
+    )
+    overrides: tuple[OverrideSettings, ...] = Field(
+        default=(), description="As overrides of approvals, which they replace. Absent: those."
+    )
+    window: Boolean = Field(
+        default=False,
+        description="Demand also that now lies between the planned start and end of the change. "
+        "A task that has no such dates is denied.",
+    )
+    grace: Annotated[float, Duration("0s", "7d")] | None = Field(
+        default=None, examples=["15m"], description="So much before and after count too. Absent: none."
+    )
+
+    def checks(self) -> tuple[Check, ...]:
+        """Whoever writes a grace period wants a window."""
+        return (self._grace,)
+
+    def _grace(self) -> Iterator[Conflict]:
+        if self.grace is not None and not self.window:
+            yield Conflict("grace means nothing without window: true", ("grace",))
+
+
+RULES_EXAMPLE: Json = [
+    {"tables": ["change_request"], "window": True, "grace": "15m"},
+    {
+        "tables": ["incident"],
+        "jump_groups": ["Workstations"],
+        "overrides": [{"field": "active", "comparator": "equal", "value": "true", "message": "The incident is closed"}],
+    },
+]
+
+
 class ApprovalSettings(Section):
     """How the appliance's requests for approval are decided."""
 
@@ -120,11 +173,25 @@ class ApprovalSettings(Section):
     deadline: Annotated[float, Duration("100ms", "1h")] = Field(
         default=20.0, description="No answer from ServiceNow in this time is a denial."
     )
-    response_path: Annotated[str, Text("a path", r"/[A-Za-z0-9._~/-]*", "/api/endpoint_approval")] = Field(
+    response_path: Annotated[str, Text("a plain path", PLAIN_PATH, "/api/endpoint_approval", longest=255)] = Field(
         default="/api/endpoint_approval", description="The only path of the appliance that a decision may be sent to."
     )
     overrides: tuple[OverrideSettings, ...] = Field(
         default=(),
         examples=[OVERRIDES_EXAMPLE],
         description="Checks that replace those of the configuration item, the approval and the state.",
+    )
+    rules: tuple[RuleSettings, ...] = Field(
+        default=(),
+        max_length=MOST_RULES,
+        examples=[RULES_EXAMPLE],
+        description="Other checks for some tables or Jump Groups; the first rule that fits counts.",
+    )
+    encoding: Annotated[Literal["form", "json"], Choice("form", "json")] = Field(
+        default="form", description="How a decision is sent. One that is refused so is sent the other way, once."
+    )
+    remember: Annotated[float, Duration("0s", "1h")] = Field(
+        default=0.0,
+        description="So long what was allowed is allowed again to the same user, ticket and computer without asking "
+        "ServiceNow. 0s: always ask. A denial is never remembered.",
     )

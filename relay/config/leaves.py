@@ -6,6 +6,7 @@ the key decides what it means, and the error can say in an administrator's words
 
 from __future__ import annotations
 
+import difflib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -162,6 +163,28 @@ class Choice(Leaf):
     def write(self, value: str | bool) -> Json:  # noqa: FBT001  # it is the value itself
         """The word."""
         return value
+
+
+class Known(Leaf):
+    """One of many names; a mistyped one is told what may have been meant."""
+
+    def __init__(self, words: str, *names: str) -> None:
+        self.names = names
+        self.words = words
+        self.example = names[0]
+
+    def parse(self, value: Any) -> str:  # noqa: ANN401  # see Leaf
+        """The name."""
+        text = plain_text(value, self.words)
+        if text in self.names:
+            return text
+        near = difflib.get_close_matches(text[:80], self.names, n=1)
+        meant = f"did you mean '{near[0]}'?" if near else f"write one of {', '.join(self.names)}"
+        bad(WRONG_KIND, f"not {self.words}; {meant}")
+
+    def schema(self) -> dict[str, Json]:
+        """An enumeration."""
+        return {"enum": list(self.names)}
 
 
 class WordOr(Choice):

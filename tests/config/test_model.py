@@ -291,14 +291,75 @@ def test_overrides_of_approvals(tmp_path: Path) -> None:
     assert (second.field, second.value, second.reference) == ("cmdb_ci.name", None, "jump_item.computer_name")
 
 
+RULES = """\
+approvals:
+  encoding: json
+  remember: 30s
+  rules:
+    - {tables: [change_request], window: true, grace: 15m}
+    - {jump_groups: [Servers], overrides: [{field: state, comparator: less, value: "3", message: Wrong}]}
+"""
+
+
+def test_rules_of_approvals(tmp_path: Path) -> None:
+    """Rules are for tables and Jump Groups; what a rule does not say is not demanded."""
+    approvals = loaded(tmp_path, SMALLEST + RULES).settings.approvals
+    first, second = approvals.rules
+    assert (approvals.encoding, approvals.remember) == ("json", 30.0)
+    assert (first.tables, first.jump_groups, first.overrides) == (("change_request",), (), ())
+    assert (first.window, first.grace) == (True, 900.0)
+    assert (second.tables, second.jump_groups, second.window, second.grace) == ((), ("Servers",), False, None)
+    assert [check.field for check in second.overrides] == ["state"]
+    plain = loaded(tmp_path, SMALLEST).settings.approvals
+    assert (plain.encoding, plain.remember, plain.rules) == ("form", 0.0, ())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "where"),
+    [
+        ("window: true, ", "", 14, "approvals.rules[0].grace: grace means nothing without window: true"),
+        ("[change_request]", "[change^x]", 14, "approvals.rules[0].tables[0]: write a column's name"),
+        ("grace: 15m", "grace: 8d", 14, "approvals.rules[0].grace: write a duration from 0s to 7d"),
+        ("field: state, ", "", 15, "approvals.rules[1].overrides[0].field: the key is required"),
+        ("jump_groups", "jump_group", 15, "approvals.rules[1].jump_group: unknown key; did you mean 'jump_groups'?"),
+        ("json", "xml", 11, "approvals.encoding: write one of form, json"),
+        ("30s", "2h", 12, "approvals.remember: write a duration from 0s to 1h"),
+    ],
+)
+def test_bad_rules(tmp_path: Path, old: str, new: str, line: int, where: str) -> None:
+    """A rule that means nothing is refused at its line."""
+    text = SMALLEST + RULES
+    assert old in text
+    (found,) = headlines(tmp_path, text.replace(old, new, 1))
+    assert found.split(": ", 2)[2].startswith(where)
+    assert found.split(":")[1] == str(line)
+
+
+@pytest.mark.parametrize("path", ["/api/../x", "/", "/api//x", "/api/.", "/a?b", "/a%2fb", "api"])
+def test_a_response_path_has_one_meaning(tmp_path: Path, path: str) -> None:
+    """A path that somebody could read as another one is refused."""
+    assert problems(tmp_path, SMALLEST + f"approvals: {{response_path: '{path}'}}\n")
+    assert not problems(tmp_path, SMALLEST + "approvals: {response_path: /login/../..a/x.y~z}\n".replace("/../", "/"))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "where"),
     [
-        ('value: "3"', "value: x, reference: y", "approvals.overrides[0]: exactly one of value and reference"),
+        ('value: "3"', "value: x, reference: user.id", "approvals.overrides[0]: exactly one of value and reference"),
         ('value: "3", ', "", "approvals.overrides[0]: exactly one of value and reference"),
         ("comparator: less", "comparator: '<'", "approvals.overrides[0].comparator: write one of equal, less, greater"),
         ("field: state", "field: state^x", "approvals.overrides[0].field: write a column"),
         ("field: state, ", "", "approvals.overrides[0].field: the key is required"),
+        (
+            "reference: jump_item.computer_name",
+            "reference: jump_item.computer",
+            "approvals.overrides[1].reference: not a part of the appliance's request; did you mean 'jump_item.comp",
+        ),
+        (
+            "reference: jump_item.computer_name",
+            "reference: response_url",
+            "approvals.overrides[1].reference: not a part of the appliance's request; write one of jump_item.computer_",
+        ),
     ],
 )
 def test_bad_overrides(tmp_path: Path, old: str, new: str, where: str) -> None:

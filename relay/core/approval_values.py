@@ -1,0 +1,404 @@
+"""Requests for approval, what ServiceNow knows about them, and the rules they are judged by, as values.
+
+A request is what an appliance posts before a session may start; its fields came over the network, and so did every
+value of a task or user. Nothing here believes any of them: the decision is in `relay.core.approval_decision`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Generic, Literal, TypeVar
+from urllib.parse import unquote_to_bytes
+
+from relay.core.canonical import canonical
+from relay.core.posts import TOKEN, Post
+from relay.core.refusal import Refusal
+from relay.core.urls import Origin, split
+
+T = TypeVar("T")
+
+Comparator = Literal["equal", "less", "greater"]
+SYMBOLS: Final[Mapping[Comparator, str]] = {"equal": "=", "less": "<", "greater": ">"}
+Encoding = Literal["form", "json"]
+Response = Literal["allow", "deny"]
+
+REQUEST_ID: Final = "request_id"
+TICKET: Final = "ticket_id"
+RESPONSE_URL: Final = "response_url"
+USER: Final = "user.username"
+COMPUTER: Final = "jump_item.computer_name"
+GROUP: Final = "jump_item.group"
+
+TASK_ATTRIBUTE: Final = "snow_task_id"
+CI_ATTRIBUTE: Final = "snow_cmdb_ci_id"
+"""Session attributes of an allowed session: by them its import finds the task and the configuration item."""
+
+ALWAYS_READ: Final = ("sys_id", "number", "sys_class_name", "assigned_to", "cmdb_ci")
+PLANNED: Final = ("start_date", "end_date")
+"""Columns of a change between which it is planned to be made, ServiceNow's date-times in UTC."""
+
+LONGEST_ID: Final = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request for approval.
+
+    Attributes:
+        appliance: whose it is.
+        request_id: the appliance's name for it, which its answer repeats.
+        ticket_id: what the person typed; "" without one.
+        response_url: where the answer goes, if it may go there.
+        path: where it was posted.
+        fields: everything that was posted, the above included.
+        received: seconds since the epoch.
+        flaw: why it can only be denied, "" when nothing is wrong with its form.
+
+    """
+
+    appliance: str
+    request_id: str
+    ticket_id: str = field(repr=False)
+    response_url: str = field(repr=False)
+    path: str
+    fields: Mapping[str, str] = field(repr=False)
+    received: float
+    flaw: str = ""
+
+    @property
+    def user(self) -> str:
+        """The appliance's name of the person, "" when the request does not say."""
+        return self.fields.get(USER, "")
+
+    @property
+    def computer(self) -> str:
+        """The name of the computer, "" when the request does not say."""
+        return self.fields.get(COMPUTER, "")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that was posted: two requests of one id that say the same have the same."""
+        return hashlib.sha256(canonical([self.flaw, *map(list, sorted(self.fields.items()))])).hexdigest()
+
+
+class UnanswerableError(ValueError):
+    """A post that nobody can be answered about: it does not say which request it is, or where the answer goes."""
+
+
+def request_of(post: Post) -> Request:
+    """The request that a post is.
+
+    A form that names a field twice with different values has no one meaning, so that it can only be denied; that is
+    still possible when its id and the way back have one.
+
+    Raises:
+        UnanswerableError: says why.
+
+    """
+    fields, flaw = (post.fields, "") if post.code is None else _salvaged(post)
+    for name in (REQUEST_ID, RESPONSE_URL):
+        if not fields.get(name):
+            raise UnanswerableError(f"the request has no {name}")
+    request_id = fields[REQUEST_ID]
+    if len(request_id) > LONGEST_ID or not request_id.isprintable():
+        raise UnanswerableError(
+            f"{REQUEST_ID} is longer than {LONGEST_ID} characters or holds some that cannot be seen"
+        )
+    return Request(
+        appliance=post.appliance,
+        request_id=request_id,
+        ticket_id=fields.get(TICKET, ""),
+        response_url=fields[RESPONSE_URL],
+        path=post.path,
+        fields=fields,
+        received=post.received,
+        flaw=flaw,
+    )
+
+
+def job_of(appliance: str, request_id: str) -> str:
+    """The id of a request's job: the same for each post of the request."""
+    return hashlib.sha256(canonical(["approval", appliance, request_id])).hexdigest()
+
+
+def stored(request: Request) -> bytes:
+    """A request as bytes, for `restored`."""
+    value = [request.appliance, request.path, request.received, request.flaw, dict(request.fields)]
+    return json.dumps(value, ensure_ascii=True).encode()
+
+
+def restored(data: bytes) -> Request:
+    """The request that `stored` wrote."""
+    appliance, path, received, flaw, fields = json.loads(data)
+    names = (fields[REQUEST_ID], fields.get(TICKET, ""), fields[RESPONSE_URL])
+    return Request(appliance, *names, path=path, fields=fields, received=received, flaw=flaw)
+
+
+def _salvaged(post: Post) -> tuple[dict[str, str], str]:
+    """The fields with one value in a form that cannot be read as a whole, and what is wrong with the form."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for part in post.raw.split(b"&"):
+        name, value = (unquote_to_bytes(text.replace(b"+", b" ")) for text in part.partition(b"=")[::2])
+        found[name.decode("utf-8", "replace")].add(value.decode("utf-8", "replace"))
+    found.pop(TOKEN, None)
+    twice = sorted(name for name, values in found.items() if len(values) > 1)
+    flaw = f"it says {', '.join(twice[:3])} more than once" if twice else "it cannot be read"
+    return {name: next(iter(values)) for name, values in found.items() if len(values) == 1}, flaw
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where decisions about one appliance's requests may be sent, and nowhere else.
+
+    Attributes:
+        origins: host in lower case and port, of its URL and its other names.
+        path: the only path.
+
+    """
+
+    origins: frozenset[Origin]
+    path: str
+
+    def check(self, url: str) -> str:
+        """The URL to send to, made anew from its parts; never the text that came over the network.
+
+        Raises:
+            Refusal: BSR-4003, the URL leads elsewhere, or carries a query.
+
+        """
+        parts = split(url)
+        path = "/" + "/".join(parts.segments)
+        if parts.origin not in self.origins:
+            raise Refusal(4003, "the answer would go to another host or port than the appliance's")
+        if path != self.path or "?" in url:
+            raise Refusal(4003, f"the answer would go to another path than {self.path}, or carry a query")
+        host, port = parts.origin
+        return f"https://{host}:{port}{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A column's value as ServiceNow returned it, and as it shows it to people."""
+
+    value: str
+    display: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A row of `task` or of a table made from it, as it came back.
+
+    `values` holds each column that was asked for and that the instance returned, by the name it was asked by, dotted
+    ones included. A column that is not there was not returned; one that is empty has the value "".
+    """
+
+    values: Mapping[str, Value] = field(repr=False)
+
+    def __getitem__(self, name: str) -> str:
+        """A column's value, "" when it was not returned."""
+        found = self.values.get(name)
+        return "" if found is None else found.value
+
+    @property
+    def sys_id(self) -> str:
+        """32 hexadecimal digits, if the instance is right."""
+        return self["sys_id"]
+
+    @property
+    def table(self) -> str:
+        """The table that the row really belongs to: `change_request`, `incident`."""
+        return self["sys_class_name"]
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A row of `sys_user` as it came back. `names` holds those columns of appliance user names that exist."""
+
+    sys_id: str
+    names: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows(Generic[T]):
+    """What a query returned. `whole` False: as many rows as were asked for, so that there may be more."""
+
+    rows: tuple[T, ...] = ()
+    whole: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What ServiceNow answered about one request; every row, also those that do not match.
+
+    A value that cannot stand in a query was not asked for: no rows.
+
+    Attributes:
+        by_number: tasks by number = ticket.
+        by_sys_id: tasks by sys_id = ticket.
+        users: users one of whose columns of names is the request's user name.
+        now: the instance's clock at its answer, seconds since the epoch; None when it did not say.
+
+    """
+
+    by_number: Rows[Task] = field(default_factory=Rows)
+    by_sys_id: Rows[Task] = field(default_factory=Rows)
+    users: Rows[User] = field(default_factory=Rows)
+    now: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A task's column against a value of the configuration or of the request; one of the two is there.
+
+    Attributes:
+        field: the column, may be dotted.
+        comparator: how they must compare.
+        message: the denial; the reserved words in it are replaced.
+        value: a text of the configuration.
+        reference: a field of the request.
+        name: how audit and rule are told, "" means the field's name.
+
+    """
+
+    field: str
+    comparator: Comparator
+    message: str
+    value: str | None = None
+    reference: str | None = None
+    name: str = ""
+
+
+DEFAULT_CHECKS: Final[tuple[Check, ...]] = (
+    Check(
+        "cmdb_ci.name",
+        "equal",
+        "The ticket is for another computer: %TaskFieldName%, not %FieldValue%.",
+        reference=COMPUTER,
+        name="computer",
+    ),
+    Check(
+        "approval",
+        "equal",
+        "The ticket is not approved: its approval is %TaskFieldName%.",
+        value="approved",
+        name="approval",
+    ),
+    Check(
+        "state",
+        "less",
+        "The ticket's state does not allow access: it is %TaskFieldName% and must be %ComparatorSymbol% %FieldValue%.",
+        value="3",
+        name="state",
+    ),
+)
+"""The last three checks of the vendor's default processing (vendor's guide for the ServiceNow integration of PRA)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A list of checks, all of which must hold, and the requests that it is for.
+
+    Attributes:
+        name: for the audit log: `default`, `overrides`.
+        checks: in the order in which they are made.
+        tables: names of task tables (`change_request`); empty means every task.
+        groups: names of Jump groups, exactly as the appliance posts them; empty means every Jump item.
+
+    """
+
+    name: str
+    checks: tuple[Check, ...]
+    tables: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+
+
+DEFAULT_RULE: Final = Rule("default", DEFAULT_CHECKS)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSet:
+    """The rules of one appliance. The first rule that fits task and Jump group counts; without one it is a denial.
+
+    Attributes:
+        rules: in order.
+        grace: seconds by which now may lie outside planned start and end; None: these are not looked at.
+        planned: the tables whose tasks are planned.
+
+    """
+
+    rules: tuple[Rule, ...] = (DEFAULT_RULE,)
+    grace: float | None = None
+    planned: frozenset[str] = frozenset({"change_request"})
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column of the task that a decision needs."""
+        checked = (check.field for rule in self.rules for check in rule.checks)
+        return tuple(dict.fromkeys((*ALWAYS_READ, *(PLANNED if self.grace is not None else ()), *checked)))
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One comparison that was made: what was looked at, what was found, what was wanted, and whether it holds."""
+
+    check: str
+    found: str
+    comparator: Comparator
+    wanted: str
+    holds: bool
+
+    @property
+    def line(self) -> str:
+        """The comparison in one line, as the audit log tells it."""
+        return (
+            f"{self.check}: '{self.found}' {SYMBOLS[self.comparator]} '{self.wanted}': {'yes' if self.holds else 'no'}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A decision.
+
+    Attributes:
+        allow: the session may start.
+        reason: why, in a few fixed words.
+        rule: the rule or check that decided.
+        text: what the person is told; "" on allow.
+        compared: every comparison that was made, in order; values bounded and printable.
+        attributes: of the session, on allow.
+
+    """
+
+    allow: bool
+    reason: str
+    rule: str
+    text: str = ""
+    compared: tuple[Compared, ...] = ()
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is sent to the appliance: `response_id` is the request's id."""
+
+    response_id: str
+    response: Response
+    message: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+LONGEST_TEXT: Final = 500
+"""Characters that a person is shown."""
+LONGEST_SHOWN: Final = 80
+"""Characters of one value within it."""
+
+
+def shown(text: str, longest: int = LONGEST_SHOWN) -> str:
+    """Text from anywhere as people may see it: what cannot be printed is `?`, and the end is cut."""
+    cut = "".join(one if one.isprintable() else "?" for one in text[:longest])
+    return cut if len(text) <= longest else cut[:-3] + "..."
+

@@ -353,3 +353,12 @@ class Settings(Section):
     def approvals_of(self, appliance: str) -> ApprovalSettings:
         """How this appliance's requests for approval are decided."""
         return self.appliances[appliance].approvals or self.approvals
+
+    def imports(self, appliance: str) -> bool:
+        """Whether this appliance's sessions are written to ServiceNow.
+
+        Not by the defaults alone: without a listener, only when a section `sessions` is there.
+        """
+        own = self.appliances[appliance].sessions is not None
+        asked = own or self.listener is not None or "sessions" in self.model_fields_set
+        return asked and self.sessions_of(appliance).mode in {"import", "both"}

@@ -39,13 +39,6 @@ class Part:
 _LISTENER = ("listener",)
 
 PARTS: tuple[Part, ...] = (
-    Part(_LISTENER, lambda it: it.listener is not None, "this version does not have this part: nothing listens"),
-    Part(
-        ("sessions",),
-        lambda it: it.listener is not None and any(it.sessions_of(name).mode != "off" for name in it.appliances),
-        "this version does not have this part: session events are not handled",
-        because=_LISTENER,
-    ),
     Part(
         ("approvals",),
         lambda it: it.listener is not None and any(it.approvals_of(name).mode != "off" for name in it.appliances),

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from relay.core.errors import ConfigError, WorkError
 from relay.core.jobs import Job, Json, Tombstone
-from relay.core.queue import ANSWERED, CLAIMED, CLOSED, DEAD, INSERTED, QUEUE, SEEN
+from relay.core.queue import DEAD, QUEUE
 from relay.core.record import Failure
 from relay.daemon.app import Running
+from relay.daemon.kinds import KINDS, TABLES
 from relay.daemon.process import Process
 from relay.daemon.report import moment, status
 from relay.jobs.ledger import Move, StaleJob
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
 MOST = 1000
 """Jobs in one list."""
-REPEATABLE = frozenset({SEEN, CLAIMED, ANSWERED, INSERTED})
-"""States whose next step may be taken early; none of them repeats a call that may have been made. Why not VERIFYING:
-an insert that may still be running must not be taken for absent before its time."""
 
 Arguments = Mapping[str, Json]
 
@@ -106,16 +104,19 @@ class Admin:
     # -- jobs --------------------------------------------------------------------------------------------------------
 
     async def _list(self, arguments: Arguments, _: str) -> Json:
-        wanted, limit = arguments.get("state"), arguments.get("limit")
-        states = sorted(QUEUE.states - {CLOSED})
+        wanted, limit, kind = arguments.get("state"), arguments.get("limit"), _kind(arguments)
+        tables = TABLES if kind is None else (KINDS[kind].table,)
+        known = sorted({state for table in tables for state in table.states})
+        states = sorted({state for table in tables for state in table.states - KINDS[table.kind].finished})
         if wanted is not None:
             states = [str(wanted).upper()]
-            if states[0] not in QUEUE.states:
-                raise ConfigError(1022, f"there is no such state; there are {', '.join(QUEUE.states)}")
+            if states[0] not in known:
+                raise ConfigError(1022, f"there is no such state; there are {', '.join(known)}")
         most = min(max(limit, 1), MOST) if isinstance(limit, int) else 100
         store = self._running().parts.store
-        jobs = await store.select(None, states, most)
-        total = sum(number for (_, state, _), number in (await store.counts()).items() if state in states)
+        jobs = await store.select(kind, states, most)
+        counts = (await store.counts()).items()
+        total = sum(number for (one, state, _), number in counts if state in states and kind in {None, one})
         return {"jobs": [_shown(job) for job in jobs], "total": total}
 
     async def _job(self, arguments: Arguments) -> Job:
@@ -132,25 +133,23 @@ class Admin:
 
     async def _retry(self, arguments: Arguments, author: str) -> Json:
         job = await self._job(arguments)
-        parts = self._running().parts
-        if job.state == DEAD:
-            move = Move(job, "retried", data={"tries": None, "part": None})
-        elif job.state in REPEATABLE:
-            move = Move(job, "put off", data={"tries": None})
-        else:
+        kind = KINDS[job.kind]
+        event = kind.retry.get(job.state)
+        if event is None:
             raise ConfigError(1022, f"a job in {job.state} is not repeated: what it does next may not be done twice")
+        move = Move(job, event, data=kind.forgotten())
         await self._log("retry", author, job.id)
-        return {"jobs": [_shown(await parts.ledger.step(move))]}
+        return {"jobs": [_shown(await self._running().parts.ledger.step(move))]}
 
     async def _discard(self, arguments: Arguments, author: str) -> Json:
         job = await self._job(arguments)
         reason = _text(arguments, "reason", 500)
         parts = self._running().parts
-        if "discarded" not in QUEUE.rows[job.state]:
+        if "discarded" not in KINDS[job.kind].table.rows[job.state]:
             raise ConfigError(1022, f"a job in {job.state} cannot be discarded")
         await self._log("discard", author, f"{job.id}: {reason}")
-        if job.state == DEAD:
-            await parts.ledger.step(Move(job, "discarded"))
+        if job.kind != QUEUE.kind or job.state == DEAD:
+            await parts.ledger.step(Move(job, "discarded", data={"discarded": reason}))
         else:
             (record,) = await rows(parts.store, [job])
             error = WorkError(4013, reason)
@@ -166,6 +165,13 @@ class Admin:
 
     async def _rotate(self, _: Arguments, author: str) -> Json:
         return {"key": (await self._running().checkpoints.rotate(author)).vkey}
+
+
+def _kind(arguments: Arguments) -> str | None:
+    kind = arguments.get("kind")
+    if kind is not None and kind not in KINDS:
+        raise ConfigError(1022, f"there is no such kind of jobs; there are {', '.join(KINDS)}")
+    return None if kind is None else str(kind)
 
 
 def _text(arguments: Arguments, name: str, longest: int) -> str:

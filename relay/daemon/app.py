@@ -17,12 +17,14 @@ from relay.audit.log import AuditLog
 from relay.audit.notary import Notary
 from relay.core.errors import ConfigError, RelayError, ServiceNowError, StorageError
 from relay.core.jobs import Json
-from relay.core.queue import CLOSED, QUEUE
+from relay.core.queue import QUEUE
 from relay.core.space import may_claim
+from relay.daemon.kinds import KINDS, TABLES
 from relay.daemon.lock import IN_USE
 from relay.daemon.metrics import Measured
 from relay.daemon.plan import Plan
 from relay.daemon.process import Process
+from relay.daemon.session_flow import SessionFlow
 from relay.daemon.storage_key import storage_key
 from relay.host.files import free_bytes
 from relay.jobs.beats import Beats
@@ -64,12 +66,31 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The parts that administrators may see and touch."""
+    """The parts that administrators may see and touch.
+
+    Attributes:
+        runner: runs what comes from ServiceNow; it begins when ServiceNow has said what became of it.
+        news: runs what comes from the appliances, whether ServiceNow is there or not.
+
+    """
 
     parts: Parts
     runner: Runner
     poll: Poll
     checkpoints: Checkpoints
+    sessions: SessionFlow
+    news: Runner
+
+    def look_again(self) -> None:
+        """Something beside the jobs changed: whatever waits looks whether it must go on waiting."""
+        self.runner.look_again()
+        self.news.look_again()
+        self.poll.wake()
+
+    @property
+    def busy(self) -> int:
+        """How many jobs are being handled."""
+        return self.runner.busy + self.news.busy
 
 
 class App:
@@ -165,7 +186,7 @@ class App:
         guard = holds.get("guard")
         if guard is not None:
             process.conditions.fail(GUARD, ServiceNowError(2013, "work waits since an earlier run"))
-        ledger = Ledger(store, [QUEUE], process.clock, process.figures.count)
+        ledger = Ledger(store, TABLES, process.clock, process.figures.count)
         parts = Parts(
             ledger=ledger,
             store=store,
@@ -184,19 +205,28 @@ class App:
             learned=Learned(user=plan.user),
             keys=plan.keys,
         )
-        runner = Runner(
-            store=store,
-            ledger=ledger,
-            clock=process.clock,
-            beats=self.beats,
-            conditions=process.conditions,
-            jitter=process.jitter,
+        runner, news = (
+            Runner(
+                store=store,
+                ledger=ledger,
+                clock=process.clock,
+                beats=self.beats,
+                conditions=process.conditions,
+                jitter=process.jitter,
+            )
+            for _ in range(2)
         )
+        sessions = SessionFlow.build(plan, process, store=store, ledger=ledger, holds=holds, beats=self.beats)
         poll = Poll(parts, self.beats, self._room)
         notary = Notary(audit, process.folders.key, plan.settings.relay.name)
         checkpoints = Checkpoints(parts, notary, _anchor(plan), plan.settings.audit.checkpoint_every, self.beats)
-        self.running = Running(parts, runner, poll, checkpoints)
-        await self._run_loops(self.running)
+        self.running = Running(parts, runner, poll, checkpoints, sessions, news)
+        process.intake.open(sessions.inbox)
+        try:
+            await self._run_loops(self.running)
+        finally:
+            process.intake.close()
+            sessions.close()
         with contextlib.suppress(StorageError):
             await audit.append([_line("stop")])
             await checkpoints.sign()
@@ -219,12 +249,11 @@ class App:
         """Run every loop; a loop that dies ends all of them."""
         parts, plan = running.parts, self.plan
         recover = Recover(parts, self.beats)
-        sweep = Sweep(parts, self.beats)
+        sweep = Sweep(parts, self.beats, {name: kind.finished for name, kind in KINDS.items()})
         pulse = Pulse(parts, plan.instance.agent, self.beats)
 
         def look_again() -> None:
-            running.runner.look_again()
-            running.poll.wake()
+            running.look_again()
             pulse.wake()
 
         parts.holds.changed = look_again
@@ -237,7 +266,7 @@ class App:
             aborted = group.create_task(self._abort.wait(), name="abort")
             await asyncio.wait({work, aborted}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
-                log.warning("daemon.aborted", jobs=running.runner.busy)
+                log.warning("daemon.aborted", jobs=running.busy)
                 work.cancel()
             stopper.cancel()
             if pulsing is not None:
@@ -254,27 +283,37 @@ class App:
         pulsing.cancel()
 
     async def _loops(self, recover: Recover, sweep: Sweep, running: Running) -> None:
-        if not await recover.start():
-            return
-        log.info("daemon.working")
-        room = self._room
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._news(running), name="news")
+            group.create_task(sweep.run(), name="sweep")
+            if not await recover.start():
+                return
+            log.info("daemon.working")
+            room = self._room
             group.create_task(running.runner.run(stages(running.parts, self.plan.concurrent, room)), name="runner")
             group.create_task(running.poll.run(), name="poll")
             group.create_task(recover.run(), name="orphans")
-            group.create_task(sweep.run(), name="sweep")
+
+    async def _news(self, running: Running) -> None:
+        """What appliances tell: it must not wait for ServiceNow, which may be away."""
+        await running.sessions.start(self._stop)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(running.news.run(running.sessions.stages()), name="news")
+            group.create_task(running.sessions.sweep.run(), name="session sweep")
 
     async def _when_stopped(self, recover: Recover, sweep: Sweep, running: Running) -> None:
         """The three stages of a stop: take nothing new; let finish; after a while, abort."""
         await self._stop.wait()
-        log.info("daemon.stopping", jobs=running.runner.busy)
+        log.info("daemon.stopping", jobs=running.busy)
         recover.stop()
         sweep.stop()
         running.checkpoints.stop()
         running.poll.stop()
+        running.sessions.sweep.stop()
         running.runner.stop()
+        running.news.stop()
         await asyncio.sleep(FINISH)
-        log.warning("daemon.stop_overdue", seconds=FINISH, jobs=running.runner.busy)
+        log.warning("daemon.stop_overdue", seconds=FINISH, jobs=running.busy)
         self._abort.set()
 
 
@@ -291,8 +330,8 @@ async def _check_agent(store: SqliteStore, agent: str) -> None:
     """
     former = await store.fact(AGENT)
     if former not in {None, agent}:
-        states = {state for (_, state, _), number in (await store.counts()).items() if number}
-        if states - {CLOSED}:
+        states = {state for (kind, state, _), number in (await store.counts()).items() if number and kind == QUEUE.kind}
+        if states - KINDS[QUEUE.kind].finished:
             raise ConfigError(
                 1016, f"open work of {former} is in the store: start with that relay.name until it is done"
             )

@@ -10,8 +10,9 @@ from relay.core.expiry import Certificate, ending
 from relay.daemon.plan import Plan
 from relay.daemon.process import Process
 from relay.daemon.report import moment
-from relay.host.certificates import Held, held
+from relay.host.certificates import Held, held, held_by_us
 
+OURS = frozenset({"client", "listener"})
 LOOK = 60.0
 """Seconds between looks: a certificate is first seen in a handshake, whenever that is."""
 _ERRORS: dict[Certificate, type[RelayError]] = {
@@ -22,8 +23,10 @@ _ERRORS: dict[Certificate, type[RelayError]] = {
 
 
 def all_held(plan: Plan) -> list[Held]:
-    """The certificates that the plan's connections are made with, as far as they are known by now."""
-    return [one for target in plan.targets for one in held(target)]
+    """The certificates that connections are made with, as far as they are known by now."""
+    station = plan.stations.now
+    ours = held_by_us(station.certificate) if station is not None else ()
+    return [*(one for target in plan.targets for one in held(target)), *ours]
 
 
 class CertificateWatch:
@@ -62,7 +65,7 @@ class CertificateWatch:
 
 def _error(one: Held, now: float) -> RelayError | None:
     whose: Certificate = (
-        "own" if one.certificate == "client" else "servicenow" if one.target == "servicenow" else "appliance"
+        "own" if one.certificate in OURS else "servicenow" if one.target == "servicenow" else "appliance"
     )
     number = ending(whose, one.ends - now)
     return _ERRORS[whose](number, f"the {one.certificate}'s, on {moment(one.ends)}") if number is not None else None

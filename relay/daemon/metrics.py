@@ -21,6 +21,7 @@ from relay.core.jobs import Job
 from relay.core.policy_values import ApplianceRequest
 from relay.core.queue import QUEUE
 from relay.core.record import Reply
+from relay.daemon.kinds import TABLES
 from relay.host.certificates import Held
 from relay.host.metrics import PREFIX, Metrics
 from relay.host.network import CONNECTS, Outcome
@@ -98,8 +99,9 @@ class Figures:
         self._call_seconds = self._histogram("appliance_call_seconds", CALL_BUCKETS)
         self._reloads = self._counter("reloads")
         # What may be counted starts at 0, so that the first of its kind shows as a growth.
-        for event in sorted({QUEUE.initial.lower(), *(event for row in QUEUE.rows.values() for event in row)}):
-            self._events.labels(QUEUE.kind, event)
+        for table in TABLES:
+            for event in sorted({table.initial.lower(), *(event for row in table.rows.values() for event in row)}):
+                self._events.labels(table.kind, event)
         for result in ("applied", "refused"):
             self._reloads.labels(result)
         self._shown = _Shown(version, clock.wall())
@@ -116,7 +118,7 @@ class Figures:
     def count(self, event: str, job: Job) -> None:
         """An event of a job was stored; the job is as it is after it."""
         self._events.labels(job.kind, event).inc()
-        if event in CONFIRMED:
+        if job.kind == QUEUE.kind and event in CONFIRMED:
             code, status = job.data.get("code"), job.data.get("status")
             self._answers.labels(f"BSR-{code}" if code else f"HTTP {status}" if status else "other").inc()
             self._answer_seconds.observe(max(0.0, job.updated - job.created))

@@ -17,6 +17,7 @@ from relay.core.errors import ConfigError
 from relay.core.policy import Policy
 from relay.daemon.process import Process
 from relay.daemon.report import VERSION
+from relay.daemon.stations import Stations
 from relay.host.exchange import Target
 from relay.host.signing_keys import ConfiguredKeys
 from relay.pipeline.parts import Limits
@@ -35,10 +36,11 @@ class Plan:
     concurrent: Mapping[str, int]
     user: str
     keys: ConfiguredKeys | None
+    stations: Stations
 
     def renew(self) -> list[ConfigError]:
         """Take over secrets and certificates that changed; what cannot be used, of which the former stays in use."""
-        return [*self.instance.renew(), *self.fleet.renew()]
+        return [*self.instance.renew(), *self.fleet.renew(), *self.stations.renew()]
 
     @property
     def targets(self) -> list[Target]:
@@ -89,6 +91,7 @@ def make_plan(settings: Settings, process: Process) -> Plan:
         concurrent={name: one.limits.concurrent for name, one in enabled.items()},
         user=_user(servicenow.auth),
         keys=keys if servicenow.signature_keys else None,
+        stations=Stations(settings, process.secrets),
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from relay.config.values import SecretRef
 from relay.core.redact import Redactor
 from relay.core.secret import Secret
+from relay.daemon.intake import Intake
 from relay.daemon.lock import StateLock
 from relay.daemon.metrics import Figures
 from relay.host.clock import Clock
@@ -48,4 +49,5 @@ class Process:
     notifier: Notifier
     conditions: Conditions
     figures: Figures
+    intake: Intake
     jitter: Callable[[], float] = field(default=random.random)

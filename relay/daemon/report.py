@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING
 
 from relay.core.errors import StorageError
 from relay.core.jobs import Json
-from relay.core.queue import ANSWERED, CLAIMED, CLOSED, DEAD, FORWARDING, SEEN, UNCERTAIN, VERIFYING
+from relay.daemon.kinds import KINDS
 from relay.daemon.metrics import Now, State
 from relay.daemon.process import Process
 from relay.daemon.storage_key import SELF_MADE
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 ADVICE = frozenset({SELF_MADE})
 """Codes of conditions that are no trouble of the work: shown as long as they are true, and the relay is working."""
 VERSION = metadata.version("bseries-relay")
-OPEN = frozenset({SEEN, CLAIMED, FORWARDING, UNCERTAIN, ANSWERED, VERIFYING})
 
 
 def state_of(app: App, process: Process) -> State:
@@ -65,6 +65,7 @@ async def status(app: App, process: Process) -> dict[str, Json]:
         ],
         "holds": {},
         "jobs": {},
+        "kinds": {},
         "open": 0,
         "dead": 0,
     }
@@ -76,18 +77,23 @@ async def status(app: App, process: Process) -> dict[str, Json]:
 async def _work(app: App) -> dict[str, Json]:
     assert app.running is not None  # noqa: S101  # asked by the caller
     parts = app.running.parts
-    counts: dict[str, int] = {}
-    for (_, state, _), number in (await parts.store.counts()).items():
-        counts[state] = counts.get(state, 0) + number
+    states: Counter[str] = Counter()
+    kinds = {kind: Counter(open=0, dead=0) for kind in KINDS}
+    for (kind, state, _), number in (await parts.store.counts()).items():
+        if state in KINDS[kind].finished:
+            continue
+        states[state] += number
+        kinds[kind]["dead" if state in KINDS[kind].stuck else "open"] += number
     holds = {
         kind: {"author": hold.author, "reason": hold.reason, "since": moment(hold.since), "all": hold.everything}
         for kind, hold in parts.holds.all().items()
     }
     return {
         "holds": holds,
-        "jobs": {state: number for state, number in sorted(counts.items()) if state != CLOSED},
-        "open": sum(counts.get(state, 0) for state in OPEN),
-        "dead": counts.get(DEAD, 0),
+        "jobs": dict(sorted(states.items())),
+        "kinds": {kind: dict(numbers) for kind, numbers in kinds.items()},
+        "open": sum(numbers["open"] for numbers in kinds.values()),
+        "dead": sum(numbers["dead"] for numbers in kinds.values()),
     }
 
 

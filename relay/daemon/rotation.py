@@ -39,10 +39,13 @@ class Named:
 
     @classmethod
     def in_settings(cls, settings: Settings) -> Named:
-        """What `servicenow` and the enabled appliances name; credentials do not change while the process lives."""
+        """What both sides and the listener name; credentials do not change while the process lives."""
         enabled = {name for name, one in settings.appliances.items() if one.enabled}
         sides = {("servicenow",), *(("appliances", name) for name in enabled)}
         sections = {(*side, section) for side in sides for section in ("auth", "tls", "proxy")}
+        if settings.listener is not None:
+            tokens = {("appliances", name, "event_token") for name in settings.appliances}
+            sections |= {("listener", "tls"), ("listener", "event_token"), *tokens}
         found = [value for path, value in leaves(Settings, settings) if {path[:2], path[:3]} & sections]
         secrets = tuple(value for value in found if isinstance(value, SecretRef) and value.kind == "file")
         return cls(secrets, frozenset(Path(ref.name) for ref in secrets) | {it for it in found if isinstance(it, Path)})
@@ -99,7 +102,6 @@ class Rotation:
     async def _changed(self, files: frozenset[Path]) -> None:
         log.info("secrets.changed", files=sorted(map(str, files)))
         self._take_over()
-        self._renewed()
 
     def _take_over(self) -> None:
         """Read everything again. What cannot be used is told, and the former goes on."""
@@ -116,3 +118,4 @@ class Rotation:
         self._said = said
         if said:
             conditions.fail(SUBJECT, ConfigError(UNUSABLE, said))
+        self._renewed()

@@ -21,6 +21,7 @@ from relay.daemon.beside import beside
 from relay.daemon.certificates import CertificateWatch, all_held
 from relay.daemon.control import ControlSocket
 from relay.daemon.exposition import Exposition
+from relay.daemon.intake import Intake
 from relay.daemon.lock import IN_USE, StateLock
 from relay.daemon.metrics import Figures
 from relay.daemon.plan import Plan, make_plan
@@ -33,13 +34,15 @@ from relay.host.clock import Clock
 from relay.host.folders import find_folders
 from relay.host.hardening import exposures
 from relay.host.logs import Logs
+from relay.host.sockets import passed
 from relay.host.systemd import Notifier
 from relay.jobs.conditions import Conditions
+from relay.listener.listener import Listener
 
 log = structlog.get_logger("relay.daemon")
 
 
-OF_THE_PROCESS = frozenset({"metrics", "configuration"})
+OF_THE_PROCESS = frozenset({"metrics", "configuration", "listener"})
 """Conditions that a new plan does not end."""
 
 
@@ -60,6 +63,7 @@ class Supervisor:
         self._rotation = Rotation(process, lambda: self._app.plan, self._look_again)
         self._certificates = CertificateWatch(process, lambda: self._app.plan)
         self._exposition = Exposition(process.figures.metrics, self._look, process.conditions)
+        self._listener = Listener(process.intake, process.conditions, process.clock, passed(process.environ))
 
     @property
     def app(self) -> App:
@@ -79,11 +83,11 @@ class Supervisor:
         self._process.figures.show(replace(found, certificates=all_held(self._app.plan)))
 
     def _look_again(self) -> None:
-        """What waits because a side refused us need not wait any longer."""
+        """Files were read again: what waits because a side refused us need not wait any longer."""
+        self._listener.listen(self._app.plan.stations.now)
         running = self._app.running
         if running is not None:
-            running.runner.look_again()
-            running.poll.wake()
+            running.look_again()
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -108,6 +112,7 @@ class Supervisor:
                     secrets=self._rotation.run(),
                     certificates=self._certificates.run(),
                     metrics=self._exposition.run(),
+                    listener=self._listener.run(),
                 )
             )
             stack.callback(process.notifier.stopping)
@@ -140,6 +145,7 @@ class Supervisor:
     def _listen(self) -> None:
         metrics = self._app.plan.settings.metrics
         self._exposition.listen(metrics.listen if metrics else None)
+        self._listener.listen(self._app.plan.stations.now)
 
     async def _run_apps(self) -> None:
         try:
@@ -273,6 +279,7 @@ def run(main: Path, environ: Mapping[str, str]) -> None:
             log.warning("config.warning", problem=str(warning))
         for reason in exposures():
             log.warning("daemon.exposed", reason=reason)
+        conditions = Conditions(clock)
         process = Process(
             environ=environ,
             folders=folders,
@@ -280,8 +287,9 @@ def run(main: Path, environ: Mapping[str, str]) -> None:
             secrets=KnownSecrets(environ, redactor),
             clock=clock,
             notifier=Notifier(clock),
-            conditions=Conditions(clock),
+            conditions=conditions,
             figures=Figures(clock, VERSION),
+            intake=Intake(conditions),
         )
         try:
             asyncio.run(_supervise(main, process, logs, loaded))

@@ -12,7 +12,7 @@ from cryptography import x509
 from relay.host.exchange import Target
 from relay.host.tls import WatchedContext
 
-Kind = Literal["server", "proxy", "client"]
+Kind = Literal["server", "proxy", "client", "listener"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,8 @@ class Held:
     """A certificate that is in use.
 
     Attributes:
-        target: the other side, as logs call it.
-        certificate: `server` and `proxy` were shown by these, `client` is the relay's own.
+        target: the other side, as logs call it; `listener` for what calls us.
+        certificate: `server` and `proxy` were shown by these, `client` and `listener` are the relay's own.
         ends: seconds since the epoch.
 
     """
@@ -43,6 +43,13 @@ def held(target: Target) -> Iterator[Held]:
         ends = _end(data)
         if ends is not None:
             yield Held(target.name, certificate, ends)
+
+
+def held_by_us(certificate: bytes) -> Iterator[Held]:
+    """The listener's certificate (DER)."""
+    ends = _end(certificate)
+    if ends is not None:
+        yield Held("listener", "listener", ends)
 
 
 def _watched(context: object) -> WatchedContext | type[WatchedContext]:

@@ -121,7 +121,7 @@ def client_context(options: TlsOptions) -> WatchedContext:
         _trust_file(context, options.ca_file)
     if options.client_certificate is not None:
         load_certificate(context, options.client_certificate, options.client_key, "the client certificate")
-        context.own = _leaf(options.client_certificate)
+        context.own = leaf(options.client_certificate)
     return context
 
 
@@ -212,7 +212,7 @@ def load_certificate(context: ssl.SSLContext, certificate: Path, key: Secret | N
         raise ConfigError(1009, f"{called} {certificate} with its key: {_reason(error)}") from None
 
 
-def _leaf(file: Path) -> bytes:
+def leaf(file: Path) -> bytes:
     """The first certificate of a file that OpenSSL has just read; nothing when our own parser cannot."""
     try:
         return x509.load_pem_x509_certificate(file.read_bytes()).public_bytes(Encoding.DER)

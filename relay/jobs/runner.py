@@ -27,8 +27,6 @@ log = structlog.get_logger("relay.jobs")
 
 LONGEST_SLEEP = 60.0
 """Seconds. A stage looks at the store at least this often, so that a jump of the wall clock delays nothing longer."""
-HANDLING = 600.0
-"""Seconds. No single handling may take longer; every request in it has a much shorter limit of its own."""
 REST = Backoff(first=1.0, longest=LONGEST_SLEEP)
 """How long jobs rest whose handling failed in a way that nobody expected."""
 UNWRITABLE = 5005
@@ -90,7 +88,7 @@ class Runner:
         name = f"stage {drive.stage.name}"
         slots = asyncio.Semaphore(drive.stage.workers)
         while not self._ends(drive):
-            self._beats.beat(name, LONGEST_SLEEP + 2 * HANDLING)
+            self._beats.beat(name, LONGEST_SLEEP + 2 * drive.stage.longest)
             async with slots:
                 # Waiting for the slot may have taken long: what was told to stop meanwhile takes nothing more.
                 jobs = [] if self._ends(drive) else await self._take(drive)
@@ -176,7 +174,7 @@ class Runner:
 
     async def _handle(self, drive: _Drive, jobs: Sequence[Job]) -> None:
         try:
-            async with asyncio.timeout(HANDLING):
+            async with asyncio.timeout(drive.stage.longest):
                 await drive.stage.handle(jobs)
         except StaleJob as lost:
             log.warning("jobs.stale", job=str(lost), stage=drive.stage.name)

@@ -34,6 +34,7 @@ class Stage:
         accepts: only jobs for which it is true; must depend on nothing but the job.
         open: asked before each take; a closed stage takes nothing until the runner is told to look again.
         linger: gives the seconds to wait for more jobs after the first, so that a batch can fill.
+        longest: seconds that one call may take; each request in it has a much shorter limit of its own.
         drains: goes on while the relay stops, since it only brings home what was done.
 
     `handle` moves the jobs by itself. What it raises is logged, and its jobs rest for a while.
@@ -50,6 +51,7 @@ class Stage:
     size: Callable[[], int] = _one
     workers: int = 1
     linger: Callable[[], float] = _not_at_all
+    longest: float = 600.0
     drains: bool = False
 
     def wants(self, job: Job) -> bool:

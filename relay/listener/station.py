@@ -12,6 +12,7 @@ from relay.core.addresses import Address, Network, closest
 from relay.core.posts import Sender
 from relay.core.secret import Secret
 from relay.host.server_tls import server_context
+from relay.host.tls import leaf
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Station:
         senders: the appliances, in the order of the configuration. One that is disabled is still known: its posts
             would otherwise pile up at its side, and whoever handles them knows better.
         balancers: networks of load balancers that speak the PROXY protocol.
+        certificate: ours (DER).
 
     """
 
@@ -31,6 +33,7 @@ class Station:
     context: ssl.SSLContext
     senders: tuple[Sender, ...]
     balancers: tuple[Network, ...] = ()
+    certificate: bytes = b""
 
     def balances(self, address: Address) -> bool:
         """Whether a caller at this address must speak the PROXY protocol; nobody else may."""
@@ -56,4 +59,5 @@ def station_of(settings: Settings, read: Callable[[SecretRef], Secret]) -> Stati
         token = settings.event_token(name)
         senders.append(Sender(name, settings.accept_from(name), None if token is None else read(token)))
     context = server_context(listener.tls.certificate, read(listener.tls.key))
-    return Station(listener.listen, context, tuple(senders), listener.proxy_protocol_from)
+    certificate = leaf(listener.tls.certificate)
+    return Station(listener.listen, context, tuple(senders), listener.proxy_protocol_from, certificate)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import structlog
 
@@ -26,6 +26,7 @@ REMEMBERED = 30 * 86400.0
 """Seconds. ServiceNow keeps queue records for 7 days; a tombstone outlives every way in which one may come back."""
 EVERY = 600.0
 """Seconds between sweeps."""
+OF_THE_QUEUE: Mapping[str, Collection[str]] = {KIND: (CLOSED,)}
 AT_ONCE = 500
 """Jobs swept in one commit."""
 
@@ -73,11 +74,18 @@ class Sweep:
     """The loop that ends what time ends: kept bodies go, finished jobs become tombstones, tombstones are forgotten.
 
     It waits while this machine's clock is not to be trusted: a jump would make everything look old.
+
+    Args:
+        parts: shared.
+        beats: proof of life.
+        finished: by kind of jobs, the states in which they are done.
+
     """
 
-    def __init__(self, parts: Parts, beats: Beats) -> None:
+    def __init__(self, parts: Parts, beats: Beats, finished: Mapping[str, Collection[str]] = OF_THE_QUEUE) -> None:
         self._parts = parts
         self._beats = beats
+        self._finished = finished
         self._stop = asyncio.Event()
         self._drift = parts.clock.wall() - parts.clock.monotonic()
 
@@ -108,11 +116,14 @@ class Sweep:
         keep = parts.limits.keep_bodies
         while keep and await parts.store.forget_bodies(KIND, [CLOSED], now - keep, AT_ONCE) == AT_ONCE:
             pass
-        retention = parts.limits.retention
         await self._forget_nonces(now)
+        return sum([await self._sweep(kind, sorted(states), now) for kind, states in self._finished.items()])
+
+    async def _sweep(self, kind: str, states: Sequence[str], now: float) -> int:
+        retention = self._parts.limits.retention
         swept = 0
         while True:
-            number = await parts.store.sweep(KIND, [CLOSED], now - retention, now - retention - REMEMBERED, AT_ONCE)
+            number = await self._parts.store.sweep(kind, states, now - retention, now - retention - REMEMBERED, AT_ONCE)
             swept += number
             if number < AT_ONCE:
                 return swept

@@ -27,13 +27,10 @@ def test_each_part_that_is_not_there_has_a_warning(tmp_path: Path) -> None:
     found = loaded(tmp_path, text.replace("  auth:", "  wake: amb\n  auth:", 1)).warnings
     assert [(problem.where, problem.mark and problem.mark.line) for problem in found] == [
         ("servicenow.wake", 4),
-        ("listener", 11),
-        ("sessions", 11),  # not written: the listener asks for it
         ("approvals", 12),
     ]
     assert {problem.number for problem in found} == {1017}
-    assert found[1].headline.startswith(f"{tmp_path}/relay.yaml:11:1: warning[BSR-1017]: listener: ")
-    assert found[2].excerpt.strip().startswith("listener: ")
+    assert found[1].headline.startswith(f"{tmp_path}/relay.yaml:12:1: warning[BSR-1017]: approvals: ")
 
 
 def test_a_push_channel_is_missed_only_by_those_who_write_it(tmp_path: Path) -> None:
@@ -43,11 +40,11 @@ def test_a_push_channel_is_missed_only_by_those_who_write_it(tmp_path: Path) -> 
 
 
 def test_sections_that_are_off_ask_for_nothing(tmp_path: Path) -> None:
-    """With both flows off only the listener itself is mentioned; an appliance that has one on brings it back."""
-    off = SMALLEST + LISTENER + "sessions: {mode: off}\napprovals: {mode: off}\n"
-    assert warned(tmp_path, off) == ["listener"]
-    own = off.replace("listener:", "    sessions: {mode: import}\nlistener:", 1)
-    assert warned(tmp_path, own) == ["listener", "sessions"]
+    """What is off is not mentioned; an appliance that has it on brings it back, at the listener that asks for it."""
+    off = SMALLEST + LISTENER + "approvals: {mode: off}\n"
+    assert warned(tmp_path, off) == []
+    own = off.replace("listener:", "    approvals: {mode: evaluate}\nlistener:", 1)
+    assert warned(tmp_path, own) == ["approvals"]
 
 
 def test_every_part_says_what_happens_instead() -> None:

@@ -13,6 +13,7 @@ from relay.config.load import load
 from relay.core.redact import Redactor
 from relay.daemon.client import ask
 from relay.daemon.lock import StateLock
+from relay.daemon.intake import Intake
 from relay.daemon.metrics import Figures
 from relay.daemon.process import KnownSecrets, Process
 from relay.daemon.supervisor import Supervisor
@@ -146,6 +147,7 @@ def make(box: Sandbox) -> Living:
     loaded = load(box.config_file, {})
     clock, redactor, manager = Clock(), Redactor(), Manager()
     folders = find_folders({}, storage=loaded.settings.storage.directory)
+    conditions = Conditions(clock)
     process = Process(
         environ={},
         folders=folders,
@@ -153,8 +155,9 @@ def make(box: Sandbox) -> Living:
         secrets=KnownSecrets({}, redactor),
         clock=clock,
         notifier=manager,
-        conditions=Conditions(clock),
+        conditions=conditions,
         figures=Figures(clock, "1"),
+        intake=Intake(conditions),
     )
     return Living(box, process, manager, Supervisor(box.config_file, process, Quiet(clock, redactor, {}), loaded))
 

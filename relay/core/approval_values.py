@@ -303,10 +303,11 @@ class Rule:
     """A list of checks, all of which must hold, and the requests that it is for.
 
     Attributes:
-        name: for the audit log: `default`, `overrides`.
+        name: for the audit log: `default`, `overrides`, `rules 2`.
         checks: in the order in which they are made.
         tables: names of task tables (`change_request`); empty means every task.
         groups: names of Jump groups, exactly as the appliance posts them; empty means every Jump item.
+        grace: seconds by which now may lie outside the task's planned start and end; None: these are not looked at.
 
     """
 
@@ -314,6 +315,7 @@ class Rule:
     checks: tuple[Check, ...]
     tables: frozenset[str] = frozenset()
     groups: frozenset[str] = frozenset()
+    grace: float | None = None
 
 
 DEFAULT_RULE: Final = Rule("default", DEFAULT_CHECKS)
@@ -321,24 +323,16 @@ DEFAULT_RULE: Final = Rule("default", DEFAULT_CHECKS)
 
 @dataclass(frozen=True, slots=True)
 class RuleSet:
-    """The rules of one appliance. The first rule that fits task and Jump group counts; without one it is a denial.
-
-    Attributes:
-        rules: in order.
-        grace: seconds by which now may lie outside planned start and end; None: these are not looked at.
-        planned: the tables whose tasks are planned.
-
-    """
+    """The rules of one appliance. The first rule that fits task and Jump group counts; without one it is a denial."""
 
     rules: tuple[Rule, ...] = (DEFAULT_RULE,)
-    grace: float | None = None
-    planned: frozenset[str] = frozenset({"change_request"})
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Every column of the task that a decision needs."""
         checked = (check.field for rule in self.rules for check in rule.checks)
-        return tuple(dict.fromkeys((*ALWAYS_READ, *(PLANNED if self.grace is not None else ()), *checked)))
+        planned = PLANNED if any(rule.grace is not None for rule in self.rules) else ()
+        return tuple(dict.fromkeys((*ALWAYS_READ, *planned, *checked)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import socket
 import ssl
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -16,10 +17,11 @@ from relay.sandbox.access import Client, User
 from relay.sandbox.accounts import Account
 from relay.sandbox.appliance import Appliance
 from relay.sandbox.certificates import Authority
-from relay.sandbox.configured import Target, write_configuration
+from relay.sandbox.configured import Listener, Target, write_configuration
 from relay.sandbox.device import Product
 from relay.sandbox.door import Door
 from relay.sandbox.oracle import Summary, check
+from relay.sandbox.outbound import Recipient
 from relay.sandbox.poster import Way
 from relay.sandbox.servicenow import ServiceNow
 from relay.sandbox.signing import Signer
@@ -45,6 +47,7 @@ class Sandbox:
         jobs: the jobs that were put in.
         held: jobs that are made and not put in yet.
         trusted: certificates of authorities, besides the sandbox's own, that the appliances trust when they post.
+        relay: where the relay listens by its configuration; "" where it does not.
 
     """
 
@@ -58,6 +61,7 @@ class Sandbox:
     jobs: list[Job] = field(default_factory=list, repr=False)
     held: list[Job] = field(default_factory=list, repr=False)
     trusted: list[Path] = field(default_factory=list)
+    relay: str = ""
 
     @property
     def appliance(self) -> Appliance:
@@ -92,6 +96,20 @@ class Sandbox:
             context.load_verify_locations(file)
         return Way(url, context if url.startswith("https:") else None, source, timeout)
 
+    def listener(self, port: int) -> Listener:
+        """Make what the relay listens with at `port`, and let the appliances post there."""
+        certificate, key = self.authority.files("listener")
+        file = self.directory / "listener.pem"
+        file.write_bytes(certificate)
+        file.chmod(0o644)
+        self.secrets["listener_key"] = key.decode()
+        for name, appliance in self.appliances.items():
+            token = self.secrets[f"event_token_{name}"] = secrets.token_urlsafe(24)
+            url = f"https://localhost:{port}/events?outbound_event_token={token}"
+            appliance.outbound.add(Recipient("relay", self.way(url), retry_interval=0.2))
+        self.relay = f"https://localhost:{port}"
+        return Listener(port, file)
+
     def trust(self, file: str) -> None:
         """Let the appliances trust the authorities in a PEM file too, from the next `way` on."""
         if Path(file) not in self.trusted:
@@ -114,6 +132,7 @@ class Sandbox:
             "oauth_client_id": OAUTH_CLIENT,
             "api_client_id": API_CLIENT,
             "agent": self.agent,
+            "relay": self.relay,
         }
 
     @classmethod
@@ -125,6 +144,7 @@ class Sandbox:
         products: Sequence[Product] = ("pra",),
         servicenow_port: int = 0,
         appliance_port: int = 0,
+        relay_port: int | None = None,
         seed: int = 0,
     ) -> AsyncIterator[Sandbox]:
         """Run a sandbox in this event loop until the block ends.
@@ -134,6 +154,8 @@ class Sandbox:
             products: one appliance of each; the first is named `default`, the others `appliance2`, ...
             servicenow_port: 0 takes any free port.
             appliance_port: of the first appliance; 0 takes any free port.
+            relay_port: where the relay is to listen for what the appliances post; 0 takes any port that is free now.
+                None: it does not listen, and no session comes home by itself.
             seed: makes session ids and the order of batch answers the same again.
 
         """
@@ -151,8 +173,17 @@ class Sandbox:
                 stack.push_async_callback(appliance.outbound.close)
             targets = [Target(name, row.url, row.product) for name, row in box.appliances.items()]
             instance = Target(box.agent.removeprefix("mid.server."), box.servicenow.url)
-            write_configuration(directory, box.ca_file, box.secrets, instance, targets)
+            listener = None if relay_port is None else box.listener(relay_port or free_port())
+            write_configuration(directory, box.ca_file, box.secrets, instance, targets, listener)
             yield box
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens at."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
 
 
 def _make(directory: Path, products: Sequence[Product], seed: int) -> Sandbox:

@@ -55,14 +55,19 @@ class Authority:
 
     def server(self, name: str, *, days: float = _DAYS) -> ssl.SSLContext:
         """A server context with a new certificate for 127.0.0.1 and localhost, named `name`, for so many days."""
-        names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-        certificate, key = self._issue(name, ExtendedKeyUsageOID.SERVER_AUTH, names, days)
+        certificate, key = self.files(name, days=days)
         file = self.folder / f"{name}.pem"
-        _write(file, key + certificate.public_bytes(serialization.Encoding.PEM))
+        _write(file, key + certificate)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(file)
         return context
+
+    def files(self, name: str, *, days: float = _DAYS) -> tuple[bytes, bytes]:
+        """A new certificate for a server at 127.0.0.1 and localhost, and its key, both PEM."""
+        names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        certificate, key = self._issue(name, ExtendedKeyUsageOID.SERVER_AUTH, names, days)
+        return certificate.public_bytes(serialization.Encoding.PEM), key
 
     def client(self, name: str, *, days: float = _DAYS) -> tuple[Path, Path, str]:
         """A new client certificate's file, its key's file, and the certificate's SHA-256, hex."""

@@ -31,6 +31,15 @@ _APPLIANCE = """\
     auth: {{client_id: relay-api-client, client_secret: {{file: {credentials}/appliance_secret}}}}
     tls: {{ca_file: {ca}}}
 """
+_TOKEN = """\
+    event_token: {{file: {credentials}/event_token_{name}}}
+"""
+_LISTENER = """\
+listener:
+  listen: 127.0.0.1:{port}
+  tls: {{certificate: {certificate}, key: {{file: {credentials}/listener_key}}}}
+  accept_from: [127.0.0.1]
+"""
 _TAIL = """\
 policy:
   allow: [read-only, session-integration, session-control]
@@ -38,6 +47,14 @@ storage:
   directory: {state}
   key: {{file: {credentials}/storage_key}}
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Where the relay is to listen, and with which certificate."""
+
+    port: int
+    certificate: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +67,12 @@ class Target:
 
 
 def write_configuration(
-    directory: Path, ca_file: Path, secrets: Mapping[str, str], instance: Target, appliances: Sequence[Target]
+    directory: Path,
+    ca_file: Path,
+    secrets: Mapping[str, str],
+    instance: Target,
+    appliances: Sequence[Target],
+    listener: Listener | None = None,
 ) -> Path:
     """Write `credentials/*`, `state/` and `relay.yaml` into a sandbox's folder; returns the configuration's path."""
     credentials = directory / "credentials"
@@ -64,6 +86,10 @@ def write_configuration(
     text = _HEAD.format(name=instance.name, url=instance.url, **facts)
     for target in appliances:
         text += _APPLIANCE.format(name=target.name, product=target.product, url=target.url, **facts)
+        if listener is not None:
+            text += _TOKEN.format(name=target.name, credentials=credentials)
+    if listener is not None:
+        text += _LISTENER.format(port=listener.port, certificate=listener.certificate, credentials=credentials)
     state = directory / "state"
     state.mkdir(mode=0o700, exist_ok=True)
     main = directory / "relay.yaml"

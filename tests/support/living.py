@@ -12,8 +12,8 @@ from typing import Any
 from relay.config.load import load
 from relay.core.redact import Redactor
 from relay.daemon.client import ask
-from relay.daemon.lock import StateLock
 from relay.daemon.intake import Intake
+from relay.daemon.lock import StateLock
 from relay.daemon.metrics import Figures
 from relay.daemon.process import KnownSecrets, Process
 from relay.daemon.supervisor import Supervisor
@@ -111,6 +111,10 @@ class Living:
         """What is wrong: codes by subject."""
         return {one.subject: one.error.code for one in self.process.conditions.all()}
 
+    def steps(self, kind: str, event: str) -> int:
+        """How many jobs of this kind took this step."""
+        return int(self.process.figures._events.labels(kind, event)._value.get())
+
     def answer(self, sys_id: str) -> str:
         """The payload of an output's answer."""
         rows = self.box.servicenow.tables.rows("ecc_queue")
@@ -164,10 +168,15 @@ def make(box: Sandbox) -> Living:
 
 @asynccontextmanager
 async def living(
-    folder: Path, *, products: tuple[Product, ...] = ("pra",), drop_in: str = QUICK, start: bool = True
+    folder: Path,
+    *,
+    products: tuple[Product, ...] = ("pra",),
+    drop_in: str = QUICK,
+    start: bool = True,
+    listens: bool = False,
 ) -> AsyncIterator[Living]:
-    """A sandbox, and the daemon that works for it."""
-    async with Sandbox.start(folder / "box", products=products) as box:
+    """A sandbox, and the daemon that works for it; with `listens` it takes what the appliances post."""
+    async with Sandbox.start(folder / "box", products=products, relay_port=0 if listens else None) as box:
         write_drop_in(box, drop_in)
         made = make(box)
         try:

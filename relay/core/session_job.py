@@ -2,17 +2,19 @@
 
 NOTICED     an event, the sweep or an administrator named the session; its report is not here yet
 FETCHED     the whole report is on disk: it has an end time
-WRITTEN     ServiceNow has the session's row and those of its events
-NOTING      the work note is on its way; nobody knows more until an answer or an error is stored
-ASKING      the note had an unknown outcome: ServiceNow is asked for its mark
-NOTED       the task has its note, or there is none to have; recordings are to be kept
+WRITTEN     ServiceNow has the session's row and those of its events, and those journal entries that are done with
+NOTING      a journal entry, the work note say, is on its way; nobody knows more until an answer or an error is stored
+ASKING      the entry had an unknown outcome: ServiceNow is asked for its mark
+NOTED       every journal has its entry, or there is none to have; recordings are to be kept
 DONE        ServiceNow has everything; swept later, a tombstone stays
 LEFT        not imported: it was started outside ServiceNow, and such sessions are left out
 DEAD        it cannot be imported as it is; waits for an administrator, the report is kept
 UNKEPT      everything but the recordings is there; waits for an administrator
 
-Why only the note has states for an unknown outcome: rows carry keys of their own, so that writing them twice changes
-nothing, and so do attachments; a second work note is one that people see. No way leads from NOTED back to NOTING.
+Why only journal entries have states for an unknown outcome: rows carry keys of their own, so that writing them twice
+changes nothing, and so do attachments; a second work note is one that people see. Entries are written one after the
+other, each from WRITTEN and back; which of them are done with is in the job's data (`core/session_entries.py`), so that
+no way leads twice to the same one. No way leads from NOTED back to NOTING.
 """
 
 from __future__ import annotations
@@ -59,21 +61,22 @@ SESSION = StateTable(
         },
         WRITTEN: {
             "noting": NOTING,
-            "no task": NOTED,
-            "noted before": NOTED,
+            "noted before": WRITTEN,
+            "all noted": NOTED,
             "put off": WRITTEN,
         },
         NOTING: {
-            "noted": NOTED,
+            "noted": WRITTEN,
             "not noted": WRITTEN,
+            "left out": WRITTEN,
             "note unknown": ASKING,
             "note refused": DEAD,
             "found at start": ASKING,
         },
         ASKING: {
-            "found": NOTED,
+            "found": WRITTEN,
             "absent": WRITTEN,
-            "cannot be asked": NOTED,
+            "cannot be asked": WRITTEN,
             "put off": ASKING,
         },
         NOTED: {
@@ -144,36 +147,40 @@ def after_rows_error(error: ServiceNowError, *, tries: int) -> Verdict:
     return Verdict("put off") if _passes(error, tries) else Verdict("rows refused", error.number)
 
 
-def before_note(*, task: bool, known: bool, found: bool | None) -> str:
-    """The event that a written session calls for.
+def before_note(*, known: bool, found: bool | None) -> str:
+    """The event that an outstanding journal entry calls for.
 
     Args:
-        task: it belongs to a task.
-        known: ServiceNow had its row before this job first wrote it, so that a former job may have written the note.
-        found: its mark stands among the task's notes; None when these cannot be read. Asked only when known.
+        known: ServiceNow had the session before this job first wrote it, so that a former job may have written the
+            entry.
+        found: its mark stands in the journal; None when this cannot be read. Asked only when known.
 
     """
-    if not task:
-        return "no task"
     if not known or found is False:
         return "noting"
-    return "noted before"  # where it cannot be seen, no note is better than a second one
+    return "noted before"  # where it cannot be seen, no entry is better than a second one
 
 
-def after_note_error(error: ServiceNowError, *, tries: int) -> Verdict:
-    """Decide about a note whose write failed. `tries` counts failures, this one included."""
+def after_note_error(error: ServiceNowError, *, tries: int, needed: bool = True) -> Verdict:
+    """Decide about a journal entry whose write failed. `tries` counts failures, this one included.
+
+    `needed`: an import without this entry is not done. One that is not needed does not wait for a missing right.
+    """
     if error.maybe_sent:
         return Verdict("note unknown")
-    return Verdict("not noted") if _passes(error, tries) else Verdict("note refused", error.number)
+    if _passes(error, tries if needed else FORBIDDEN_TRIES):
+        return Verdict("not noted")
+    return Verdict("note refused", error.number) if needed else Verdict("left out")
 
 
 def after_look(*, found: bool | None, looks: int, sight: bool) -> str:
-    """The event after ServiceNow was asked for a note's mark.
+    """The event after ServiceNow was asked for the mark of a journal entry.
 
     Args:
-        found: it is there; None when this account cannot read the task's notes.
+        found: it is there; None when this account cannot read the journal.
         looks: how often it was not found, this time included.
-        sight: this account has read a note of its own since the start, so that "absent" means something.
+        sight: this account has read an entry of its own in such a journal since the start, so that "absent" means
+            something.
 
     """
     if found is None or (not found and not sight and looks >= LOOKS_WITHOUT_SIGHT):

@@ -110,6 +110,10 @@ class RowSettings:
     associate_ci: bool = True
     user_fields: tuple[str, ...] = ("user_name",)
 
+    def selects(self, event_type: str) -> bool:
+        """Whether events of this type are told of."""
+        return self.events is None or event_type in self.events
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -164,7 +168,7 @@ def event_rows(report: SessionReport, settings: RowSettings, session: str = "") 
     session = session or session_row(report, settings).sys_id
     table = settings.event
     for sequence, (event, key) in enumerate(zip(report.events, event_keys(report, settings.appliance), strict=True), 1):
-        if settings.events is not None and event.type not in settings.events:
+        if not settings.selects(event.type):
             continue
         values = {
             **_event_values(event),

@@ -10,6 +10,7 @@ from relay.core.session_report import Category, Moment, SessionReport
 
 CHAT: Final = "Chat Message"
 NOTE: Final = "Session Note Added"
+INFORMATION: Final = "System Information Retrieved"
 
 
 def chat_lines(report: SessionReport) -> Iterator[str]:
@@ -25,6 +26,11 @@ def information_lines(report: SessionReport) -> Iterator[str]:
     for event in report.events:
         for category in event.system_information:
             yield from category_lines(category)
+
+
+def has_information(report: SessionReport) -> bool:
+    """Whether the session holds system information of its endpoint."""
+    return any(event.system_information for event in report.events)
 
 
 def category_lines(category: Category) -> Iterator[str]:

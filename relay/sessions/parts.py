@@ -11,9 +11,10 @@ from relay.core.note import Template
 from relay.core.policy_values import ApplianceRequest
 from relay.core.record import Reply
 from relay.core.retry import Backoff
+from relay.core.session_entries import JOURNALS
 from relay.core.session_job import SESSION
 from relay.core.session_report import SessionReport
-from relay.core.session_rows import Place, RowSettings
+from relay.core.session_rows import Link, Place, RowSettings
 from relay.jobs.conditions import Conditions
 from relay.jobs.holds import Holds
 from relay.jobs.ledger import Ledger
@@ -58,12 +59,12 @@ class Site:
 
 @dataclass(slots=True)
 class Learned:
-    """What was learned of the tasks' notes since the start.
+    """What was learned of the entries of a kind of journal since the start.
 
     Attributes:
-        sight: this account has read a note of its own, so that "absent" means something.
-        noted: a task and the mark of a note that it surely has; looking for it gives sight. Durable.
-        stored: that note was written in this life.
+        sight: this account has read an entry of its own, so that "absent" means something.
+        noted: a record and the mark of an entry that it surely has; looking for it gives sight. Durable.
+        stored: that entry was written in this life.
 
     """
 
@@ -74,7 +75,7 @@ class Learned:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Everything that a stage may use. `records` are by appliance, as `sites` are.
+    """Everything that a stage may use. `records` are by appliance, as `sites` are; `learned` is by journal.
 
     `settle`: seconds that ServiceNow may still work on a request that got no answer. `keeper`: None where no
     recordings are attached or stored.
@@ -92,17 +93,22 @@ class Parts:
     sites: Mapping[str, Site]
     settle: float
     keeper: Keeper | None = None
-    learned: Learned = field(default_factory=Learned)
+    learned: Mapping[str, Learned] = field(default_factory=lambda: {name: Learned() for name in JOURNALS})
 
     def open(self) -> bool:
         """Whether sessions are worked on: an ordinary pause does not stop them."""
         return not any(hold.everything for hold in self.holds.all().values())
 
 
+def place_of(job: Job, link: Link) -> Place | None:
+    """The record that a link of a job's session leads to, once it was looked up."""
+    found = job.data["links"].get(link)
+    return None if found is None else Place(*found)
+
+
 def task_of(job: Job) -> Place | None:
     """The task that a job's session belongs to, once it was looked up."""
-    found = job.data["links"].get("task")
-    return None if found is None else Place(*found)
+    return place_of(job, "task")
 
 
 def delay(parts: Parts, tries: int, error: RelayError) -> float:

@@ -99,8 +99,12 @@ class Records(Protocol):
         """
         ...
 
-    async def noted(self, task: Place, mark: str) -> bool | None:
-        """Whether a work note of the task ends in the mark; None when this account is refused its notes.
+    async def entry(self, record: Place, text: str, element: str) -> None:
+        """Add an entry to another journal of a record, which no field of it leads to. As `note`."""
+        ...
+
+    async def entered(self, record: Place, mark: str, element: str) -> bool | None:
+        """Whether an entry of this journal of a record ends in the mark; None when this account is refused its entries.
 
         An account that is silently shown none gets False too: see `Learned.sight`.
         """

@@ -1,15 +1,15 @@
-"""The start of the flow: notes that were on their way when the relay stopped, and what earlier lives learned."""
+"""The start of the flow: journal entries under way when the relay stopped, and what earlier lives learned."""
 
 from __future__ import annotations
 
 import structlog
 
 from relay.core.jobs import Job
+from relay.core.session_entries import JOURNALS
 from relay.core.session_job import ASKING, FETCHED, NOTED, NOTING
 from relay.core.session_rows import Place
 from relay.jobs.ledger import Move
-from relay.sessions.note import NOTED as NOTED_FACT
-from relay.sessions.note import Abandoned
+from relay.sessions.note import Abandoned, fact_of
 from relay.sessions.parts import KIND, Parts
 
 log = structlog.get_logger("relay.sessions")
@@ -24,10 +24,11 @@ async def recover(parts: Parts) -> None:
         StorageError: the store cannot be read or written; may be called again.
 
     """
-    noted = await parts.store.fact(NOTED_FACT)
-    if noted is not None:
-        table, sys_id, mark = noted
-        parts.learned.noted = (Place(table, sys_id), mark)
+    for journal in JOURNALS.values():
+        noted = await parts.store.fact(fact_of(journal))
+        if noted is not None:
+            table, sys_id, mark = noted
+            parts.learned[journal.name].noted = (Place(table, sys_id), mark)
     # A request of the last life may still run at ServiceNow. How much of a wait is over, only the clock knew that may
     # have been set meanwhile.
     waiting = [job for job in await parts.store.select(KIND, [ASKING, FETCHED, NOTED], ALL) if _began(job)]

@@ -1,4 +1,7 @@
-"""Writes a session's row and those of its events. Every row has a key of its own, so that each step may be repeated."""
+"""Writes a session's row and those of its events, and says which journal entries are due then.
+
+Every row has a key of its own, so that each step may be repeated.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import structlog
 
 from relay.core.errors import ServiceNowError
 from relay.core.jobs import Job
+from relay.core.session_entries import due
 from relay.core.session_job import after_rows_error
 from relay.core.session_report import SessionReport
 from relay.core.session_rows import RowSettings, event_rows, lookups, session_row
@@ -58,10 +62,11 @@ class Write:
 
     async def _write(self, step: _Step, report: SessionReport, rows: RowSettings) -> None:
         records = self._parts.records[step.job.lane]
-        if not await records.tables():
-            await step.on("written", written=None)
-            return
         links = {link: sys_id for link, (_, sys_id) in step.job.data["links"].items()}
+        entries = due(report, links, rows)
+        if not await records.tables():
+            await step.on("written", written=None, due=entries)
+            return
         session = await records.upsert(session_row(report, rows, links))
         written = step.job.data["written"]
         left = islice(event_rows(report, rows, session), written, None)
@@ -69,7 +74,7 @@ class Write:
             await records.insert(chunk)
             written += len(chunk)
             await step.on("part written", written=written)
-        await step.on("written", written=None, row=session)
+        await step.on("written", written=None, row=session, due=entries)
 
     async def _failed(self, job: Job, error: ServiceNowError) -> None:
         tries = job.data.get("tries", 0) + 1

@@ -10,6 +10,7 @@ from relay.core.codes import REGISTRY
 from relay.core.errors import ApplianceError, ServiceNowError, StorageError
 from relay.core.queue import FORBIDDEN_TRIES
 from relay.core.retry import LONGEST
+from relay.core.session_entries import SETTLED
 from relay.core.session_job import (
     LOOK,
     MISSING_LIMIT,
@@ -56,12 +57,22 @@ def test_the_table_is_closed_and_leads_to_an_end() -> None:
     assert all(reachable(state) & SESSION.final for state in SESSION.states)
 
 
-def test_no_way_leads_back_to_the_note() -> None:
-    """A session that has its note, or may have it and cannot be asked, is never noted again; only NOTING sends one."""
+def test_no_way_leads_back_to_the_notes() -> None:
+    """A session that has all its entries is never noted again; only NOTING sends one."""
     assert not reachable("NOTED", "UNKEPT", "DONE", "LEFT") & {"NOTING", "WRITTEN", "NOTICED"}
     assert [state for state, row in SESSION.rows.items() if "NOTING" in row.values()] == ["WRITTEN"]
-    # From an unknown outcome it comes back only by the answer that the note is absent.
-    assert {event for event, target in SESSION.rows["ASKING"].items() if target == "WRITTEN"} == {"absent"}
+
+
+def test_which_events_leave_an_entry_to_be_sent() -> None:
+    """An entry is at hand again only after it was surely not written: refused unsent, or looked for and absent."""
+    again = {
+        event
+        for state in ("WRITTEN", "NOTING", "ASKING")
+        for event, target in SESSION.rows[state].items()
+        if target == "WRITTEN" and event not in SETTLED
+    }
+    assert again == {"put off", "not noted", "absent"}
+    assert {event for row in SESSION.rows.values() for event in row} >= SETTLED
 
 
 @pytest.mark.parametrize(
@@ -124,20 +135,34 @@ def test_what_may_have_been_written(error: ServiceNowError, tries: int, rows: st
 
 
 @pytest.mark.parametrize(
-    ("task", "known", "found", "event"),
+    ("known", "found", "event"),
     [
-        (False, False, None, "no task"),
-        (False, True, False, "no task"),
-        (True, False, None, "noting"),
-        (True, True, False, "noting"),
-        (True, True, True, "noted before"),
-        (True, True, None, "noted before"),
+        (False, None, "noting"),
+        (True, False, "noting"),
+        (True, True, "noted before"),
+        (True, None, "noted before"),
     ],
 )
-def test_a_session_is_noted_once(task: bool, known: bool, found: bool | None, event: str) -> None:
+def test_a_session_is_noted_once(known: bool, found: bool | None, event: str) -> None:
     """A session that ServiceNow knew before is noted only where the mark can be looked for and is not there."""
-    assert before_note(task=task, known=known, found=found) == event
+    assert before_note(known=known, found=found) == event
     assert event in SESSION.rows["WRITTEN"]
+
+
+@pytest.mark.parametrize(
+    ("error", "event"),
+    [
+        (ServiceNowError(2006, maybe_sent=True), "note unknown"),
+        (ServiceNowError(2001), "not noted"),
+        (ServiceNowError(2006), "left out"),
+        (ServiceNowError(2015), "left out"),
+    ],
+)
+def test_an_entry_that_is_not_needed_holds_up_nothing(error: ServiceNowError, event: str) -> None:
+    """What passes is waited for, what is unknown is asked for; a refusal or a missing right leaves it out at once."""
+    verdict = after_note_error(error, tries=1, needed=False)
+    assert (verdict.event, verdict.code) == (event, 0)
+    assert event in SESSION.rows["NOTING"]
 
 
 @given(st.none() | st.booleans(), st.integers(1, 9), st.booleans())

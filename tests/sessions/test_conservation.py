@@ -1,4 +1,4 @@
-"""Conservation: whatever happens, each session comes home once, and no task has its note twice.
+"""Conservation: whatever happens, each session comes home once, and no journal has its entry twice.
 
 Random interleavings of sessions, events that are lost, doubled or early, time, kills at any operation, faults of both
 sides and of the disk; in the end the faults stop and everything must come to rest.
@@ -15,19 +15,23 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from support.memory import Killed, When
-from support.sessionflow import Life, World
+from support.sessionflow import ITEM, Life, World
 from support.virtual import VirtualClock, VirtualLoop
 
 from relay.core.errors import StorageError
 from relay.core.session_job import DEAD
 from relay.jobs.ledger import Move
 
-POINTS = ["", "add", "change", "set_fact", "bodies", "call", "find", "has", "upsert", "insert", "note", "noted", "keep"]
+POINTS = [
+    *("", "add", "change", "set_fact", "bodies", "call", "find", "has"),
+    *("upsert", "insert", "note", "entry", "entered", "keep"),
+]
 NOTES = ["late", "late", "lost", "done", "not sent", "busy", "forbidden", "bug"]
 WRITES = [
     *[("note", fault) for fault in NOTES],
+    *[("entry", fault) for fault in NOTES],
     *[(name, fault) for name in ("upsert", "insert", "keep") for fault in ("late", "lost", "done", "not sent", "bug")],
-    *[(name, "not sent") for name in ("tables", "find", "has", "noted")],
+    *[(name, "not sent") for name in ("tables", "find", "has", "noted", "entered")],
 ]
 WHEN = st.sampled_from(["", "before", "after"])
 CALLS = ["broken", "503", "3009", "3019"]
@@ -66,7 +70,9 @@ class Conservation(RuleBasedStateMachine):
     @rule(ends_in=st.sampled_from([0.0, 30.0, 2000.0]), events=st.sampled_from([0, 3, 150]), posts=st.integers(0, 2))
     def begin(self, ends_in: float, events: int, posts: int) -> None:
         """A session, whose event comes at once, twice, or never."""
-        lsid = self._the_world.session(len(self.lsids), ends_in=ends_in, events=events, recordings=events % 3)
+        item = ITEM if len(self.lsids) % 3 else ""
+        more: dict[str, Any] = {"events": events, "recordings": events % 3, "item": item}
+        lsid = self._the_world.session(len(self.lsids), ends_in=ends_in, **more)
         self.lsids.append(lsid)
         for _ in range(posts):
             self._go(self._post(lsid))
@@ -114,10 +120,14 @@ class Conservation(RuleBasedStateMachine):
         self.begin(0.0, 3, 1)
         self.live(12.0)
 
-    @rule(faults=st.lists(st.sampled_from(NOTES), min_size=1, max_size=3), when=WHEN)
-    def spoil_notes(self, faults: list[str], when: Any) -> None:
-        """Notes fail, in a life that may end with the first of them."""
-        self.spoil_servicenow([("note", fault) for fault in faults], when)
+    @rule(
+        name=st.sampled_from(["note", "entry"]),
+        faults=st.lists(st.sampled_from(NOTES), min_size=1, max_size=3),
+        when=WHEN,
+    )
+    def spoil_notes(self, name: str, faults: list[str], when: Any) -> None:
+        """Journal entries fail, in a life that may end with the first of them."""
+        self.spoil_servicenow([(name, fault) for fault in faults], when)
 
     @rule(fault=st.sampled_from(CALLS), number=st.integers(1, 4))
     def spoil_appliance(self, fault: str, number: int) -> None:
@@ -141,9 +151,11 @@ class Conservation(RuleBasedStateMachine):
 
     @invariant()
     def nothing_twice(self) -> None:
-        """No session has two notes."""
+        """No session has two notes, nor two entries on its configuration item."""
+        records = self._the_world.records
         for lsid in self.lsids:
-            assert self._the_world.records.notes_of(lsid) <= 1, lsid
+            assert records.notes_of(lsid) <= 1, lsid
+            assert records.entries_of(lsid) <= 1, lsid
 
     def teardown(self) -> None:
         """The faults stop: everything comes to rest, with all its rows, and its note unless nobody can tell."""
@@ -167,7 +179,7 @@ class Conservation(RuleBasedStateMachine):
             assert world.state(lsid) == "DONE", lsid
             rows = [row for row in world.records.rows.values() if row.values["lsid"] == lsid]
             fact = world.boxes.sessions["default", lsid]
-            assert len(rows) == (fact.events + 1 if world.records.has_tables else 0)
+            assert len(rows) == (fact.events + 1 + bool(fact.item) if world.records.has_tables else 0)
             kept = {name for one, name in world.records.kept if one == lsid}
             assert len(kept) == fact.recordings
 

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import pytest
 from support.memory import When
-from support.sessionflow import World, in_world
+from support.sessionflow import ITEM, World, in_world
 
-STEPS = ["add", "change", "bodies", "admit", "call", "tables", "find", "has", "upsert", "insert", "note", "keep"]
+STEPS = [
+    "add",
+    "change",
+    "bodies",
+    "admit",
+    "call",
+    "tables",
+    "find",
+    "has",
+    "upsert",
+    "insert",
+    "note",
+    "entry",
+    "keep",
+]
 
 
 @in_world(recordings="attach")
@@ -14,13 +28,13 @@ STEPS = ["add", "change", "bodies", "admit", "call", "tables", "find", "has", "u
 @pytest.mark.parametrize("nth", [1, 2, 3, 4])
 @pytest.mark.parametrize("point", STEPS)
 async def test_every_session_comes_home_once(world: World, point: str, nth: int, when: When) -> None:
-    """Whether an operation had its effect or not when the process died, the session has its rows and its one note."""
+    """Whether an operation had its effect or not when the process died, rows and journal entries are there once."""
     world.keeps = True
-    seen = world.session(9, ends_in=-10_000)
+    seen = world.session(9, ends_in=-10_000, item=ITEM)
     life = world.life()
     await life.inbox.put(world.post(seen))
     await life.run(60)
-    lsid = world.session(1, events=250, recordings=2)
+    lsid = world.session(1, events=249, recordings=2, item=ITEM)
     life.gate.kill_at(point, nth, when)
     taken = True
     try:
@@ -35,6 +49,6 @@ async def test_every_session_comes_home_once(world: World, point: str, nth: int,
     await life.run(400)
     assert world.state(lsid) == "DONE"
     assert len([row for row in world.records.rows.values() if row.values["lsid"] == lsid]) == 251
-    assert world.records.notes_of(lsid) == 1
+    assert world.records.notes_of(lsid) == world.records.entries_of(lsid) == 1
     assert {name for one, name in world.records.kept if one == lsid} == {"screen", "shell 0"}
     await life.stop()

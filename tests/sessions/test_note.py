@@ -1,14 +1,18 @@
-"""The note is written exactly once, whatever its sending meets."""
+"""The note, and what a configuration item is told, are written exactly once, whatever their sending meets."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 import pytest
-from support.sessionflow import PLACE, World, in_world
+from support.sessionflow import ITEM, ITEM_PLACE, PLACE, World, in_world
 
+from relay.core.errors import InternalError
 from relay.core.note import mark
+from relay.core.session_entries import NOTE, SYSTEM
+from relay.core.session_rows import RowSettings
 from relay.jobs.ledger import Move
+from relay.sessions.note import Ask
 
 
 async def _imported(world: World, lsid: str, seconds: float = 400.0) -> None:
@@ -165,4 +169,114 @@ async def test_sessions_of_an_appliance_that_left_the_configuration_wait(world: 
     kept.job = replace(kept.job, lane="default")
     await life.run(200)
     assert world.state(lsid) == "DONE"
+    await life.stop()
+
+
+# What a configuration item is told.
+
+UNREAD, REFUSED = "comments of configuration items", "writing comments of configuration items"
+
+
+@in_world(sweep=0)
+async def test_a_configuration_item_is_told_of_its_endpoint(world: World) -> None:
+    """One entry in the item's journal, beside the note of the task, both ended by the session's mark."""
+    lsid = world.session(1, item=ITEM)
+    await _imported(world, lsid)
+    [(place, text, element)] = world.records.entries
+    assert (place, text, element) == (ITEM_PLACE, f"Disk\n  Drive: C:\n{mark(lsid)}", "comments")
+    assert world.records.notes_of(lsid) == 1
+
+
+@in_world(sweep=0, rows=RowSettings("default", events=frozenset({"Chat Message"})))
+async def test_an_item_is_not_told_what_is_not_selected(world: World) -> None:
+    """System information is an event, and not selected here."""
+    lsid = world.session(1, item=ITEM)
+    await _imported(world, lsid)
+    assert (world.records.notes_of(lsid), world.records.entries) == (1, [])
+
+
+@in_world(sweep=0)
+async def test_an_item_without_a_task(world: World) -> None:
+    """A session that belongs to no task has its entry nevertheless."""
+    lsid = world.session(1, item=ITEM, task="")
+    await _imported(world, lsid)
+    assert (world.records.notes_of(lsid), world.records.entries_of(lsid)) == (0, 1)
+
+
+@in_world(sweep=0)
+@pytest.mark.parametrize("name", ["note", "entry"])
+@pytest.mark.parametrize("faults", [["not sent"], ["busy", "not sent"], ["late"], ["done"], ["bug"], ["lost", "lost"]])
+async def test_two_entries_whatever_their_sending_meets(world: World, name: str, faults: list[str]) -> None:
+    """The trouble of one changes nothing for the other."""
+    await _imported(world, world.session(9, item=ITEM))
+    lsid = world.session(1, item=ITEM)
+    world.records.faults[name].extend(faults)
+    await _imported(world, lsid)
+    assert world.records.notes_of(lsid) == world.records.entries_of(lsid) == 1
+
+
+@in_world(sweep=0)
+@pytest.mark.parametrize("fault", ["forbidden", "refused"])
+async def test_an_entry_that_is_refused_holds_up_nothing(world: World, fault: str) -> None:
+    """The session comes home without it, health says so, until an entry is taken."""
+    lsid = world.session(1, item=ITEM)
+    world.records.faults["entry"].append(fault)
+    life = world.life()
+    await life.inbox.put(world.post(lsid))
+    await life.run(30)
+    assert world.state(lsid) == "DONE"
+    assert (world.records.notes_of(lsid), world.records.entries_of(lsid)) == (1, 0)
+    assert life.conditions.has(REFUSED)
+    other = world.session(2, item=ITEM)
+    await life.inbox.put(world.post(other))
+    await life.run(30)
+    assert world.records.entries_of(other) == 1
+    assert not life.conditions.has(REFUSED)
+    await life.stop()
+
+
+@in_world(sweep=0)
+async def test_what_may_be_read_of_tasks_says_nothing_of_items(world: World) -> None:
+    """An account that saw a note of its own has not seen what is hidden from it elsewhere."""
+    await _imported(world, world.session(9))
+    lsid = world.session(1, item=ITEM)
+    world.records.faults["entry"].append("lost")
+    life = world.life()
+    await life.inbox.put(world.post(lsid))
+    await life.run(400)
+    assert world.state(lsid) == "DONE"
+    assert world.records.entries_of(lsid) == 0
+    assert life.conditions.has(UNREAD)
+    assert not life.conditions.has("work notes")
+    await life.stop()
+
+
+@in_world(sweep=0)
+async def test_a_refused_note_is_all_that_is_written_again(world: World) -> None:
+    """A dead import that is tried again goes on with the entry it died at, and repeats none."""
+    first, second = SYSTEM, NOTE
+    lsid = world.session(1, item=ITEM)
+    world.records.faults["note"].append("refused")
+    life = world.life()
+    await life.inbox.put(world.post(lsid))
+    await life.run(60)
+    assert world.state(lsid) == "DEAD"
+    await life.ledger.step(Move(world.job(lsid), "retried", data={"noted": [first.name]}))
+    await life.run(60)
+    assert world.state(lsid) == "DONE"
+    assert world.job(lsid).data["noted"] == [first.name, second.name]
+    assert (world.records.notes_of(lsid), world.records.entries_of(lsid)) == (1, 0)
+    await life.stop()
+
+
+@in_world(sweep=0)
+async def test_an_entry_of_no_journal_is_a_fault_of_ours(world: World) -> None:
+    """It is told as one, and never sent."""
+    lsid = world.session(1)
+    life = world.life()
+    await life.inbox.put(world.post(lsid))
+    await life.run(60)
+    job = replace(world.job(lsid), state="ASKING", data={"links": {}, "due": ["note"], "lsid": lsid})
+    with pytest.raises(InternalError):
+        await Ask(life.parts)([job])
     await life.stop()

@@ -20,7 +20,16 @@ from relay.core.posts import Post
 from relay.core.record import Reply
 from relay.core.session_events import job_of
 from relay.core.session_job import SESSION
-from relay.core.session_report import Actor, CustomAttribute, Event, Listed, Moment, SessionReport, ShellRecording
+from relay.core.session_report import (
+    Actor,
+    Category,
+    CustomAttribute,
+    Event,
+    Listed,
+    Moment,
+    SessionReport,
+    ShellRecording,
+)
 from relay.core.session_rows import Lookup, Place, Row, RowSettings
 from relay.jobs.beats import Beats
 from relay.jobs.conditions import Conditions
@@ -38,9 +47,13 @@ from support.virtual import VirtualClock, run
 
 SETTLE = 65.0
 LATE = 40.0
+INFORMATION = Category("Disk", (), ((("Drive", "C:"),),))
 TASK = "ab" * 16
 """The task of every session that has one."""
 PLACE = Place("incident", TASK)
+ITEM = "cd" * 16
+"""The configuration item of every session that has one."""
+ITEM_PLACE = Place("cmdb_ci", ITEM)
 PLAIN: Mapping[str, Callable[[], ServiceNowError]] = {
     "not sent": lambda: ServiceNowError(2001, "not sent"),
     "busy": lambda: ServiceNowError(2007, "busy", after=3.0),
@@ -58,6 +71,7 @@ class Fact:
     events: int = 3
     task: str = TASK
     recordings: int = 0
+    item: str = ""
 
 
 class FakeBoxes:
@@ -105,25 +119,30 @@ class FakeBoxes:
         if one is None:
             return None
         over = self.now() >= one.ended + self.lag
-        return [one.lsid, one.ended if over else None, one.events, one.task, one.recordings]
+        return [one.lsid, one.ended if over else None, one.events, one.task, one.recordings, one.item]
 
     async def session(self, document: bytes, lsid: str) -> SessionReport | None:
         self._check(document)
         found = json.loads(document)
         if found is None:
             return None
-        name, ended, events, task, recordings = found
+        name, ended, events, task, recordings, item = found
         assert name == lsid
         return SessionReport(
             lsid=name,
             ended=None if ended is None else Moment(int(ended)),
-            attributes=(CustomAttribute("snow_task_id", task),) if task else (),
+            attributes=tuple(
+                CustomAttribute(field, value)
+                for field, value in (("snow_task_id", task), ("snow_cmdb_ci_id", item))
+                if value
+            ),
             recording_view_url="https://appliance.example/r" if recordings else "",
             shell_recordings=tuple(ShellRecording(str(number)) for number in range(max(0, recordings - 1))),
             events=tuple(
                 Event(Moment(int(number)), "Chat Message", Actor("A"), body=f"line {number}")
                 for number in range(events)
-            ),
+            )
+            + ((Event(Moment(0), "System Information Retrieved", system_information=(INFORMATION,)),) if item else ()),
         )
 
     async def listing(self, document: bytes) -> Sequence[Listed]:
@@ -142,6 +161,7 @@ class FakeRecords:
     def __init__(self) -> None:
         self.rows: dict[str, Row] = {}
         self.notes: list[tuple[Place, str]] = []
+        self.entries: list[tuple[Place, str, str]] = []
         self.kept: Counter[tuple[str, str]] = Counter()
         self.has_tables = True
         self.readable = True
@@ -168,7 +188,8 @@ class FakeRecords:
         return cast("bool", self._do("tables", lambda: self.has_tables))
 
     async def find(self, lookups: Sequence[Lookup]) -> Mapping[Any, Place]:
-        found = {one.link: Place("incident", one.value) for one in lookups if one.link == "task"}
+        tables = {"task": "incident", "cmdb_ci": "cmdb_ci"}
+        found = {one.link: Place(tables[one.link], one.value) for one in lookups if one.link in tables}
         return cast("Mapping[Any, Place]", self._do("find", lambda: found))
 
     async def has(self, row: Row) -> bool:
@@ -184,15 +205,20 @@ class FakeRecords:
     async def note(self, task: Place, text: str) -> None:
         self._do("note", lambda: self.notes.append((task, text)))
 
-    async def noted(self, task: Place, text: str) -> bool | None:
-        return cast("bool | None", self._do("noted", lambda: self._noted(task, text)))
+    async def entry(self, record: Place, text: str, element: str) -> None:
+        self._do("entry", lambda: self.entries.append((record, text, element)))
 
-    def _noted(self, task: Place, text: str) -> bool | None:
+    async def entered(self, record: Place, text: str, element: str) -> bool | None:
+        name = "noted" if element == "work_notes" else "entered"
+        return cast("bool | None", self._do(name, lambda: self._entered(record, text, element)))
+
+    def _entered(self, record: Place, text: str, element: str) -> bool | None:
         if not self.readable:
             return None
         if self.blind:
             return False
-        return any(one == task and note.endswith(text) for one, note in self.notes)
+        there = [(place, note, "work_notes") for place, note in self.notes] + self.entries
+        return any((place, of) == (record, element) and note.endswith(text) for place, note, of in there)
 
     async def keep(self, recording: Recording) -> None:
         self.kept_with.append(recording)
@@ -201,6 +227,10 @@ class FakeRecords:
     def notes_of(self, lsid: str) -> int:
         """How many notes a session has."""
         return sum(note.endswith(mark(lsid)) for _, note in self.notes)
+
+    def entries_of(self, lsid: str) -> int:
+        """How many entries a session has in the journals of configuration items."""
+        return sum(text.endswith(mark(lsid)) for _, text, _ in self.entries)
 
 
 class World:

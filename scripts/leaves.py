@@ -200,7 +200,7 @@ def _written(record: Record, outcome: Outcome) -> dict[str, str]:
 def appliance() -> str:
     """The requests to the appliance."""
     lines = ["| operation | request | arguments that the work may fill |", "|---|---|---|"]
-    lines += [_row(operation) for operation in CATALOG]
+    lines += [_row(operation) for operation in CATALOG if not operation.handed_over]
     return "\n".join(lines)
 
 

@@ -105,7 +105,7 @@ def _argument(operation: Operation, argument: Argument) -> dict[str, Json]:
 
     return {
         "name": argument.label,
-        "in": "query or form" if operation.either else argument.place,
+        "in": "query or form" if operation.either else "anywhere" if operation.handed_over else argument.place,
         "type": argument.type,
         "takes": grammar(argument),
         "required": argument.required,
@@ -252,6 +252,7 @@ def _allowed(decision: Allowed, findings: Findings) -> tuple[dict[str, Json], li
         "per_minute": decision.per_minute or None,
         "require_signature": findings.required,
         "signature": findings.facts(),
+        "handed_over": decision.handed_over,
         "arguments": dict(decision.arguments),
         "request": {
             "method": request.method,
@@ -265,6 +266,7 @@ def _allowed(decision: Allowed, findings: Findings) -> tuple[dict[str, Json], li
         f"allowed: operation {request.operation}, by '{decision.rule}' of policy.allow",
         f"  appliance: {request.appliance}",
         f"  request:   {request.method} {target}",
+        *(["  handed to the request for approval that it decides; nothing is sent for it"] * decision.handed_over),
         *([f"  body:      {request.body.decode()}"] if request.body else []),
         f"  safe:      {'yes' if request.safe else 'no'}",
         *findings.lines(),

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from relay.config.leaves import Choice, Duration, Known, Text, WordOr
 from relay.config.section import Boolean, Check, Column, Conflict, DottedColumn, Section
-from relay.core.approval_fields import REQUEST_FIELDS
+from relay.core.approval_fields import REQUEST_FIELDS, RESPONSE_PATH
 from relay.core.jobs import Json
 
 
@@ -117,6 +117,7 @@ OVERRIDES_EXAMPLE: Json = [
 MOST_RULES = 100
 PLAIN_PATH = r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+"
 """Segments that nobody could read in two ways."""
+OTHER_PATHS = ("/api/command", "/api/reporting", "/api/config/", "/oauth2/", "/check_health")
 
 
 class RuleSettings(Section):
@@ -173,8 +174,8 @@ class ApprovalSettings(Section):
     deadline: Annotated[float, Duration("100ms", "1h")] = Field(
         default=20.0, description="No answer from ServiceNow in this time is a denial."
     )
-    response_path: Annotated[str, Text("a plain path", PLAIN_PATH, "/api/endpoint_approval", longest=255)] = Field(
-        default="/api/endpoint_approval", description="The only path of the appliance that a decision may be sent to."
+    response_path: Annotated[str, Text("a plain path", PLAIN_PATH, RESPONSE_PATH, longest=255)] = Field(
+        default=RESPONSE_PATH, description="The only path of the appliance that a decision may be sent to."
     )
     overrides: tuple[OverrideSettings, ...] = Field(
         default=(),
@@ -195,3 +196,11 @@ class ApprovalSettings(Section):
         description="So long what was allowed is allowed again to the same user, ticket and computer without asking "
         "ServiceNow. 0s: always ask. A denial is never remembered.",
     )
+
+    def checks(self) -> tuple[Check, ...]:
+        """Where decisions are taken is no other API of the appliance."""
+        return (self._own_path,)
+
+    def _own_path(self) -> Iterator[Conflict]:
+        if self.response_path.startswith(OTHER_PATHS):
+            yield Conflict("an API of the appliance has this path; decisions have one of their own", ("response_path",))

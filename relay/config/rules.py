@@ -11,6 +11,7 @@ def policy_of(settings: Settings) -> Policy:
     """The policy of a configuration whose operations were found to be well defined."""
     operations, _ = assemble(settings.policy.specs(), set(settings.appliances))
     facts = tuple(
-        ApplianceFacts(name, one.product, one.enabled, one.origins) for name, one in settings.appliances.items()
+        ApplianceFacts(name, one.product, one.enabled, one.origins, settings.approvals_of(name).response_path)
+        for name, one in settings.appliances.items()
     )
     return Policy(facts, operations, settings.policy.allow)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+RESPONSE_PATH: Final = "/api/endpoint_approval"
+"""Where an appliance takes decisions, unless the configuration says otherwise."""
+
 REQUEST_ID: Final = "request_id"
 TICKET_ID: Final = "ticket_id"
 RESPONSE_URL: Final = "response_url"

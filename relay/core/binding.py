@@ -54,7 +54,7 @@ def bind(operation: Operation, given: Sequence[Given]) -> dict[str, str]:
 
 
 def _in_place(operation: Operation, argument: Argument, item: Given) -> bool:
-    if item.place is None or item.place == argument.place:
+    if item.place is None or item.place == argument.place or operation.handed_over:
         return True
     return operation.either and {item.place, argument.place} == {"query", "form"}
 

@@ -54,7 +54,7 @@ def _section(operation: Operation) -> Iterable[str]:
     yield ""
     yield f"{operation.description}."
     yield ""
-    yield f"- request: `{' or '.join(operation.methods)} {operation.path}{_fixed(operation)}`"
+    yield f"- request: `{' or '.join(operation.methods)} {operation.path}{_fixed(operation)}`{_kept(operation)}"
     if operation.aliases:
         yield "- other names: " + ", ".join(f"`{alias}`" for alias in operation.aliases)
     yield "- groups: " + ", ".join(f"`{group}`" for group in operation.groups)
@@ -68,12 +68,16 @@ def _section(operation: Operation) -> Iterable[str]:
             yield _row(operation, argument)
 
 
+def _kept(operation: Operation) -> str:
+    return ", which is not passed on" if operation.handed_over else ""
+
+
 def _fixed(operation: Operation) -> str:
     return "".join(f" {name}={value}" for name, value in operation.fixed)
 
 
 def _row(operation: Operation, argument: Argument) -> str:
-    place = "query or form" if operation.either else argument.place
+    place = "query or form" if operation.either else "anywhere" if operation.handed_over else argument.place
     name = f"`{argument.label}`" + (f" (`{argument.collective}`)" if argument.collective else "")
     notes = [argument.description]
     if argument.required:

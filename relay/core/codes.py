@@ -86,6 +86,7 @@ _ROWS = (
     Code(2024, "error", "the proxy to ServiceNow asks for an account, or refused the one it was given", "check username and password of servicenow.proxy with those who run the proxy", retryable=True),
     Code(2025, "warning", "ServiceNow's clock is not known, so no signature can be judged", "none needed, unless it stays so: then look whether a proxy takes the Date header away", retryable=True),
     Code(2026, "warning", "a checkpoint of the audit log cannot be written to ServiceNow", "let the relay's user create records in audit.anchor.table; its column needs room for 1000 characters", retryable=True),
+    Code(2027, "error", "the vendor's application in ServiceNow does not take what the relay posts on", "by the status: at 401 or 403 compare event_token with the application's, and let it accept the relay's address; at 400 or 404 install or activate it, or set sessions.mode to import", retryable=True),
     # 3xxx: the appliance side
     Code(3001, "error", "the appliance cannot be reached", "check DNS and firewall for the appliance's host on its port", retryable=True),
     Code(3002, "error", "the TLS handshake with the appliance failed", "check the appliance's tls section (CA file, pins, minimum version) and the clock", retryable=True),
@@ -107,6 +108,8 @@ _ROWS = (
     Code(3018, "error", "the proxy to the appliance asks for an account, or refused the one it was given", "check username and password of the appliance's proxy section with those who run the proxy", retryable=True),
     Code(3019, "error", "the appliance answered a question about sessions with an error", "look at the appliance's words; check that the session still exists there and that the API account may read reports"),
     Code(3020, "warning", "the appliance has had no end of the session, or no report of it, for too long", "look at the session on the appliance; once it has ended there, 'bseries-relay jobs retry' imports it"),
+    Code(3021, "warning", "the appliance no longer has the recording", "it keeps recordings for some time only; 'bseries-relay jobs discard' ends the job, everything else of the session is in ServiceNow"),
+    Code(3022, "warning", "the recording is larger than recordings may be", "raise sessions.recording_bytes and reload, then 'bseries-relay jobs retry'; or discard the job"),
     # 4xxx: policy and bad work
     Code(4001, "warning", "the relay does not do this kind of work", "use RESTProbe or BSeriesProbe"),
     Code(4002, "warning", "the operation is not allowed by the policy", "add the operation or its group to policy.allow if it should be"),
@@ -128,6 +131,8 @@ _ROWS = (
     Code(4020, "error", "the signature does not fit the work", "if the script that signs is right ('bseries-relay policy test --json' shows what it must sign), the record was changed: find out by whom"),
     Code(4021, "warning", "the work was signed too long ago, or in the future", "sign when the record is written; compare the clocks of ServiceNow's nodes"),
     Code(4022, "error", "the signature was used by another record already", "sign each record anew with a nonce of its own; if nobody did that twice, the record is a copy: find out who made it"),
+    Code(4023, "warning", "no request for approval waits for this decision", "check response_id; decisions are taken only on requests that the relay forwarded, with approvals.mode: forward"),
+    Code(4024, "warning", "the request for approval is decided already", "none needed, unless decisions come too late: they must come within approvals.deadline"),
     # 5xxx: storage and audit
     Code(5001, "critical", "the store cannot be opened", "check the state folder's owner, mode and mount", retryable=True),
     Code(5002, "critical", "the store is damaged", "stop the relay, keep the folder, restore or move the store away; open records are found again in ServiceNow"),

@@ -19,7 +19,7 @@ BOTH: Final[frozenset[Product]] = frozenset({"pra", "rs"})
 GROUPS: Final[Mapping[str, str]] = {
     "read-only": "health, lists, summaries; no recordings, transcripts or vault",
     "session-integration": "session keys, session attributes, reports and listings of sessions, the vendor "
-    "application's calls",
+    "application's calls, decisions on requests for approval",
     "recordings": "recordings, transcripts, command-shell recordings",
     "session-control": "terminate, join, transfer",
     "full-command": "the rest",
@@ -62,6 +62,8 @@ class Operation:
         require_signature: passes only with a valid signature, whatever the global key says.
         soap_action: a SOAPProbe's action that means this operation; it then takes SOAPProbes only.
         aliases: other names for typed calls and for `policy.allow`; several operations may share one.
+        handed_over: nothing is sent for it: it is given to the request for approval that it decides. Its pairs may come
+            in the query, as a form or as JSON.
         builtin: from the catalog.
 
     """
@@ -85,6 +87,7 @@ class Operation:
     require_signature: bool = False
     soap_action: str | None = None
     aliases: tuple[str, ...] = ()
+    handed_over: bool = False
     builtin: bool = False
 
     def argument(self, name: str) -> Argument | None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from relay.core import bodies, templates
+from relay.core.approval_fields import RESPONSE_PATH
 from relay.core.binding import Given, bind, rebuild
 from relay.core.operations import TOKEN_PATH, Operation, Product
 from relay.core.policy_values import Allowed, Decision, Denied, TokenPlaceholder
@@ -28,12 +29,17 @@ _PRODUCTS = {"pra": "Privileged Remote Access", "rs": "Remote Support"}
 
 @dataclass(frozen=True, slots=True)
 class ApplianceFacts:
-    """What the policy knows of an appliance. `origins` are those of its `url` and of every `also_known_as`."""
+    """What the policy knows of an appliance.
+
+    `origins` are those of its `url` and of every `also_known_as`. `response_path` is where it takes decisions on its
+    requests for approval.
+    """
 
     name: str
     product: Product
     enabled: bool
     origins: frozenset[Origin]
+    response_path: str = RESPONSE_PATH
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +114,7 @@ class Policy:
             raise Refusal(4008, f"no appliance has the address '{shown(host)}:{port}'", "appliances")
         appliance = _enabled(found[0])
         path = templates.same("/" + "/".join(url.segments))
+        path = RESPONSE_PATH if path == appliance.response_path else path
         # Some letters outside ASCII become ASCII ones in upper case.
         method = call.method.upper() if call.method.isascii() else call.method
         if path == TOKEN_PATH and method == "POST" and call.soap_action is None:
@@ -165,11 +172,16 @@ class Policy:
                 misses.append(Denied(refusal.number, refusal.detail, refusal.rule, operation.name))
                 continue
             request = rebuild(operation, values, appliance.name, method(operation), accept)
-            return Allowed(request, values, rule, operation.per_minute, operation.require_signature)
+            if not operation.handed_over and request.path in {RESPONSE_PATH, appliance.response_path}:
+                # A decision by any other way would be one on a request that nobody may have made.
+                misses.append(Denied(4003, "a decision passes only as 'approval-response'", "catalog", operation.name))
+                continue
+            signed, handed_over = operation.require_signature, operation.handed_over
+            return Allowed(request, values, rule, operation.per_minute, signed, handed_over)
         return min(misses, key=lambda miss: _NEARNESS[miss.number])
 
 
-_NEARNESS = {4004: 0, 4005: 1, 4002: 2}
+_NEARNESS = {4004: 0, 4005: 1, 4003: 2, 4002: 3}
 """What a call with several misses is told: a bad value of a known argument before an unknown one before a shut door."""
 
 

@@ -36,7 +36,8 @@ class Allowed:
     """The policy lets the call pass. `rule` is the entry of `policy.allow` that did.
 
     `arguments` are canonical texts by name, defaults included. `per_minute` is the operation's own limit, 0 is none;
-    `relay.core.rates` counts it. `require_signature`: the operation passes only with a valid signature.
+    `relay.core.rates` counts it. `require_signature`: the operation passes only with a valid signature. `handed_over`:
+    the request is never sent, it is given to the request for approval that the arguments decide.
     """
 
     request: ApplianceRequest
@@ -44,6 +45,7 @@ class Allowed:
     rule: str
     per_minute: int = 0
     require_signature: bool = False
+    handed_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)

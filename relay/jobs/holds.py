@@ -78,6 +78,11 @@ class Holds:
         """Whether calls that must not happen twice may be made."""
         return self.work and "guard" not in self._now
 
+    @property
+    def news(self) -> bool:
+        """Whether the appliances' events and requests for approval, and decisions on these, may be worked on."""
+        return not any(hold.everything for hold in self._now.values())
+
     def all(self) -> dict[Kind, Hold]:
         """Every hold in force."""
         return dict(self._now)

@@ -23,6 +23,7 @@ from relay.core.record import Failure, Outcome, Record, Reply
 from relay.core.retry import Backoff
 from relay.jobs.ledger import Move
 from relay.jobs.runner import UNWRITABLE
+from relay.pipeline.decide import decide
 from relay.pipeline.judge import Judged
 from relay.pipeline.parts import Parts
 from relay.pipeline.render import OFF_LOOP, Asked, store_answer, verified_by
@@ -109,6 +110,8 @@ class Caller:
     async def _held(self, call: Call) -> bool:
         """Whether a hold stops the call; it then waits."""
         holds = self._parts.holds
+        if call.ruling.handed_over and holds.news:
+            return False
         if holds.unsafe_work or (holds.work and call.ruling.request.safe):
             return False
         await self._put_off(call, HELD)
@@ -145,6 +148,8 @@ class Caller:
 
     async def _admitted(self, call: Call) -> ApplianceError | None:
         """Why the call cannot start now, None when it can."""
+        if call.ruling.handed_over:
+            return None
         down = self._down.get(call.appliance)
         if down is not None and down[1] > self._parts.clock.monotonic():
             return down[0]
@@ -172,7 +177,7 @@ class Caller:
         call = await self._begin(call)
         started = parts.clock.monotonic()
         try:
-            reply = await parts.appliances.call(call.ruling.request)
+            reply = await self._reply(call)
         except RelayError as error:
             known = error
             await self._surely(lambda: self._no_reply(call, known))
@@ -181,10 +186,17 @@ class Caller:
             broken = InternalError(9001, type(fault).__name__)
             await self._surely(lambda: self._unknown(call, broken))
         else:
-            self._down.pop(call.appliance, None)
-            parts.conditions.clear(f"appliance {call.appliance}")
             milliseconds = round((parts.clock.monotonic() - started) * 1000)
             await self._surely(lambda: self._responded(call, reply, milliseconds))
+
+    async def _reply(self, call: Call) -> Reply:
+        parts = self._parts
+        if call.ruling.handed_over:
+            return await decide(parts.approvals, call.ruling, call.record.sys_id)
+        reply = await parts.appliances.call(call.ruling.request)
+        self._down.pop(call.appliance, None)
+        parts.conditions.clear(f"appliance {call.appliance}")
+        return reply
 
     async def _surely(self, store: Callable[[], Awaitable[None]]) -> None:
         """Store what became of a call, again and again when the disk is full: nobody else knows it."""
@@ -264,6 +276,9 @@ class Caller:
         """The call began and ended without an answer that can be used."""
         if isinstance(error, ApplianceError) and error.executed:
             log.warning("forward.unusable", code=error.code, error=error.text)
+            await self._store(call, "responded", Failure(error.text), {"code": error.number})
+        elif isinstance(error, WorkError):
+            log.warning("forward.refused", code=error.code, error=error.text)
             await self._store(call, "responded", Failure(error.text), {"code": error.number})
         elif isinstance(error, ApplianceError) and not error.maybe_sent:
             await self._not_executed(call, error, began=True)

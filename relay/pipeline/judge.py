@@ -12,7 +12,7 @@ from relay.core.policy import Policy
 from relay.core.policy_values import Allowed, Decision, Denied
 from relay.core.record import Heartbeat, HttpCall, Record, SystemCommand, TypedCall
 from relay.pipeline.ports import Codec
-from relay.pipeline.rows import COMMANDS, LOCAL
+from relay.pipeline.rows import APPROVALS, COMMANDS, LOCAL
 
 log = structlog.get_logger("relay.forward")
 
@@ -35,7 +35,7 @@ class Judged:
     def lane(self) -> str:
         """The appliance whose turn it needs, or which lane of what is answered here."""
         if isinstance(self.ruling, Allowed):
-            return self.ruling.request.appliance
+            return APPROVALS if self.ruling.handed_over else self.ruling.request.appliance
         return COMMANDS if isinstance(self.ruling, SystemCommand) else LOCAL
 
 

@@ -11,7 +11,7 @@ from relay.jobs.conditions import Conditions
 from relay.jobs.holds import Holds
 from relay.jobs.ledger import Ledger
 from relay.jobs.ports import Audit, Clock, Store
-from relay.pipeline.ports import Appliances, Codec, Queue, Shaper, SigningKeys
+from relay.pipeline.ports import Appliances, Approvals, Codec, Queue, Shaper, SigningKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Learned:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Everything that a stage may use. `keys`: None where none are configured."""
+    """Everything that a stage may use. `keys`, `approvals`: None where none are configured."""
 
     ledger: Ledger
     store: Store
@@ -81,3 +81,4 @@ class Parts:
     limits: Limits
     learned: Learned = field(default_factory=Learned)
     keys: SigningKeys | None = None
+    approvals: Approvals | None = None

@@ -43,6 +43,8 @@ BENCH = Backoff(first=10.0, longest=300.0)
 TROUBLE = Backoff(first=1.0, longest=60.0)
 ROUND = 300.0
 """Seconds. A round of the loop is never longer: an hour of Retry-After is waited for in pieces."""
+AWAITED = 1.0
+"""Seconds between polls while a person waits for a decision that comes as work."""
 UNFINISHED = frozenset({SEEN, CLAIMED, "FORWARDING", "UNCERTAIN"})
 
 
@@ -86,7 +88,11 @@ class Poll:
         try:
             room = await self._free()
             # Half a page at least: many small pages would cost ServiceNow more than a few large ones.
-            ordinary = parts.holds.work and self._room() and 2 * room >= min(parts.limits.poll_batch, IN_HAND)
+            ordinary = (
+                (parts.holds.work or self._awaited())
+                and self._room()
+                and 2 * room >= min(parts.limits.poll_batch, IN_HAND)
+            )
             topics = () if ordinary else URGENT_TOPICS
             page = await parts.queue.poll(room if ordinary else URGENT_PAGE, await self._left_out(), topics)
             new = await self._store(page)
@@ -104,7 +110,14 @@ class Poll:
             return TROUBLE.delay(1, parts.jitter())
         self._trouble = 0
         parts.conditions.clear("servicenow")
+        if self._awaited():
+            interval = min(interval, AWAITED)
         return 0.0 if page.more and new else interval
+
+    def _awaited(self) -> bool:
+        """Whether a person waits for a decision that comes as work."""
+        approvals = self._parts.approvals
+        return approvals is not None and self._parts.holds.news and approvals.waiting()
 
     async def _free(self) -> int:
         lanes: Counter[str] = Counter()

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from relay.core.approval_settling import Settled
+from relay.core.approval_values import Answer
 from relay.core.errors import ServiceNowError
 from relay.core.exchange import Claimed, Done, FoundInput, Inserted, NewInput, Page, Request, Taken
 from relay.core.policy_values import ApplianceRequest
@@ -112,6 +114,28 @@ class Appliances(Protocol):
                 A 429, or a 401 of an expired token, is an error with `maybe_sent` False and `retryable` True.
 
         """
+        ...
+
+
+class Approvals(Protocol):
+    """Requests for approval that were forwarded to ServiceNow, whose decisions come as work."""
+
+    async def settle(self, appliance: str, answer: Answer, record: str) -> Settled:
+        """Decide a request that is still open, once: by compare-and-set, on disk before it returns.
+
+        Args:
+            appliance: whose request it is.
+            answer: the decision; `response_id` names the request.
+            record: the sys_id of the queue record. The same record finds its own decision accepted again.
+
+        Raises:
+            StorageError: nobody knows; the same record may ask again.
+
+        """
+        ...
+
+    def waiting(self) -> bool:
+        """Whether a request waits for such a decision."""
         ...
 
 

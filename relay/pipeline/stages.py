@@ -13,13 +13,13 @@ from relay.pipeline.forward import Forward
 from relay.pipeline.load import Load, is_urgent
 from relay.pipeline.parts import Parts
 from relay.pipeline.push import Push
-from relay.pipeline.rows import COMMANDS, KIND, LOCAL
+from relay.pipeline.rows import APPROVALS, COMMANDS, KIND, LOCAL
 from relay.pipeline.verify import Abandoned, Uncertain, Verify
 
 LAZY = 2.0
 """Seconds that closing waits for more: nobody waits for it, and most outputs need no request at all."""
 AT_ONCE = 100
-OWN = frozenset({LOCAL, COMMANDS})
+OWN = frozenset({LOCAL, COMMANDS, APPROVALS})
 LOCAL_WORKERS = 4
 
 
@@ -53,6 +53,9 @@ def _claims(parts: Parts, load: Load, room: Callable[[], bool]) -> list[Stage]:
     def may_claim() -> bool:
         return parts.holds.work and room()
 
+    def may_decide() -> bool:
+        return parts.holds.news and room()
+
     def urgent(job: Job) -> bool:
         return is_urgent(job) and job.lane not in OWN
 
@@ -62,6 +65,7 @@ def _claims(parts: Parts, load: Load, room: Callable[[], bool]) -> list[Stage]:
     return [
         Stage("claim own", KIND, (SEEN,), claim, lane=LOCAL, size=urgent_size),
         Stage("claim commands", KIND, (SEEN,), claim, lane=COMMANDS, size=urgent_size),
+        Stage("claim decisions", KIND, (SEEN,), claim, lane=APPROVALS, open=may_decide, size=urgent_size),
         Stage("claim urgent", KIND, (SEEN,), claim, accepts=urgent, open=may_claim, size=urgent_size),
         Stage("claim", KIND, (SEEN,), claim, accepts=standard, open=may_claim, size=standard_size, workers=2),
     ]
@@ -75,7 +79,10 @@ def _forwards(parts: Parts, concurrent: Mapping[str, int]) -> list[Stage]:
         for name, number in concurrent.items()
     ]
     own = Stage("answer own", KIND, (CLAIMED,), forward, lane=LOCAL, workers=LOCAL_WORKERS)
-    return [own, Stage("obey commands", KIND, (CLAIMED,), forward, lane=COMMANDS), *lanes]
+    decisions = Stage(
+        "decide", KIND, (CLAIMED,), forward, lane=APPROVALS, workers=LOCAL_WORKERS, open=lambda: parts.holds.news
+    )
+    return [own, Stage("obey commands", KIND, (CLAIMED,), forward, lane=COMMANDS), decisions, *lanes]
 
 
 def _pushes(parts: Parts, load: Load) -> list[Stage]:

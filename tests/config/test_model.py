@@ -335,9 +335,23 @@ def test_bad_rules(tmp_path: Path, old: str, new: str, line: int, where: str) ->
     assert found.split(":")[1] == str(line)
 
 
-@pytest.mark.parametrize("path", ["/api/../x", "/", "/api//x", "/api/.", "/a?b", "/a%2fb", "api"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/../x",
+        "/",
+        "/api//x",
+        "/api/.",
+        "/a?b",
+        "/a%2fb",
+        "api",
+        "/api/command",
+        "/api/reporting.ns",
+        "/oauth2/token",
+    ],
+)
 def test_a_response_path_has_one_meaning(tmp_path: Path, path: str) -> None:
-    """A path that somebody could read as another one is refused."""
+    """A path that somebody could read as another one, or that means something else already, is refused."""
     assert problems(tmp_path, SMALLEST + f"approvals: {{response_path: '{path}'}}\n")
     assert not problems(tmp_path, SMALLEST + "approvals: {response_path: /login/../..a/x.y~z}\n".replace("/../", "/"))
 

@@ -58,7 +58,7 @@ def test_what_is_safe_to_repeat() -> None:
     assert {operation.name for operation in CATALOG if not operation.safe} == UNSAFE
     assert {operation.name for operation in CATALOG if operation.reserved} == {"session-key"}
     writes = {operation.name for operation in CATALOG if operation.methods[0] != "GET"}
-    assert writes == UNSAFE | {"session-attributes-set"}
+    assert writes == UNSAFE | {"session-attributes-set", "approval-response"}
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,13 @@ def test_what_is_safe_to_repeat() -> None:
         ),
         (
             "session-integration",
-            ["session-key", "session-attributes-set", "report-access-session", "report-support-session-listing"],
+            [
+                "session-key",
+                "session-attributes-set",
+                "report-access-session",
+                "report-support-session-listing",
+                "approval-response",
+            ],
             [
                 "terminate",
                 "report-access-session-recording",

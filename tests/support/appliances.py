@@ -7,6 +7,8 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from relay.core.approval_settling import Settled
+from relay.core.approval_values import Answer
 from relay.core.errors import ApplianceError, WorkError
 from relay.core.exchange import Request
 from relay.core.policy_values import Allowed, ApplianceRequest, Decision, Denied, TokenPlaceholder
@@ -107,7 +109,10 @@ class FakeCodec:
 
 
 class FakePolicy:
-    """Allows what says `safe` or `unsafe`; `signed`: operations that demand a signature."""
+    """Allows what says `safe` or `unsafe`; `signed`: operations that demand a signature.
+
+    `allow` and `deny` decide the request `r1`.
+    """
 
     def __init__(self, per_minute: int = 0, signed: tuple[str, ...] = ()) -> None:
         self.per_minute = per_minute
@@ -120,10 +125,35 @@ class FakePolicy:
             operation, appliance, job = work.operation, work.appliance or "default", str(work.arguments["id"])
         if operation == "token":
             return TokenPlaceholder(appliance)
+        if operation in {"allow", "deny"}:
+            request = ApplianceRequest(appliance, "approval-response", "POST", f"/decisions/{job}", safe=True)
+            arguments = {"response_id": "r1", "response": operation, "session.custom.snow_task_id": "t1"}
+            return Allowed(request, arguments, "session-integration", handed_over=True)
         if operation not in {"safe", "unsafe"}:
             return Denied(3012 if operation == "disabled" else 4002, operation, "policy.allow", operation)
         request = ApplianceRequest(appliance, operation, "GET", f"/{operation}/{job}", safe=operation == "safe")
         return Allowed(request, {"a": "1"}, "session-integration", self.per_minute, operation in self.signed)
+
+
+class FakeApprovals:
+    """Forwarded requests, each with the record that settled it; "" is still open."""
+
+    def __init__(self, *requests: tuple[str, str]) -> None:
+        self.requests: dict[tuple[str, str], str] = dict.fromkeys(requests, "")
+        self.answers: list[Answer] = []
+        self.trouble: deque[Exception] = deque()
+
+    async def settle(self, appliance: str, answer: Answer, record: str) -> Settled:
+        if self.trouble:
+            raise self.trouble.popleft()
+        by = self.requests.get((appliance, answer.response_id))
+        if by == "":
+            self.requests[appliance, answer.response_id] = record
+            self.answers.append(answer)
+        return "unknown" if by is None else "accepted" if by in {"", record} else "closed"
+
+    def waiting(self) -> bool:
+        return "" in self.requests.values()
 
 
 class FakeShaper:

@@ -23,7 +23,7 @@ from relay.pipeline.parts import Learned, Limits, Parts
 from relay.pipeline.poll import Poll
 from relay.pipeline.recover import Recover
 from relay.pipeline.stages import stages
-from support.appliances import FakeAppliances, FakeCodec, FakeKeys, FakePolicy, FakeShaper
+from support.appliances import FakeAppliances, FakeApprovals, FakeCodec, FakeKeys, FakePolicy, FakeShaper
 from support.memory import Gate, Gated, Killed, MemoryAudit, MemoryStore
 from support.sides import AGENT, USER, FakeQueue
 from support.virtual import VirtualClock, run
@@ -57,6 +57,7 @@ class World:
         self.room = True
         self.concurrent: Mapping[str, int] = {"default": 8, "second": 8}
         self.keys: FakeKeys | None = None
+        self.approvals: FakeApprovals | None = None
         self.jumped = 0.0
         self.queue.server_now = lambda: clock.wall() - self.jumped
         self.appliances.before = self._audited
@@ -146,6 +147,7 @@ class Life:
             limits=world.limits,
             learned=Learned(user=world.user),
             keys=world.keys,
+            approvals=None if world.approvals is None else cast("Any", Gated(world.approvals, self.gate)),
         )
         self.runner = Runner(
             store=self.store,

@@ -170,7 +170,9 @@ def test_a_crash_anywhere_accepts_it_once(point: str, nth: int, when: Any) -> No
         one = world.queue.output(1, payload="allow default")
         gate = Gate()
         gate.kill_at(point, nth, when)
-        await world.life(gate).run(30.0)
+        first = world.life(gate)
+        await first.run(30.0)
+        await first.crash()
         await world.life().run(200.0)
         assert approvals.answers == [ALLOW]
         assert approvals.requests["default", "r1"] == one

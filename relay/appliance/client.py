@@ -7,7 +7,10 @@ Why no connection is kept: "When making consecutive API calls, you must close th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from typing import TypeVar
 from urllib.parse import quote, urlencode
 
 import structlog
@@ -24,7 +27,7 @@ from relay.core.record import Reply
 from relay.host.bodies import BodyLimit
 from relay.host.clock import Clock
 from relay.host.exchange import HttpFault, HttpRequest, HttpResponse, Pairs, Target, find_header
-from relay.host.http import HttpClient
+from relay.host.http import Download, HttpClient
 from relay.host.secrets import SecretReader
 
 log = structlog.get_logger("relay.appliance")
@@ -42,6 +45,7 @@ TOKEN_BYTES = 64 * 1024
 """The largest answer of the token endpoint that is read; real ones have 200 bytes."""
 
 Sleep = Callable[[float], Awaitable[None]]
+Answer = TypeVar("Answer", HttpResponse, Download)
 
 
 class Appliance:
@@ -89,6 +93,8 @@ class Appliance:
             self._lanes.put_nowait(HttpClient(target, keep_alive=False, cookies=False))
         # The token has a lane of its own: calls that wait for it must not keep it from being asked for.
         self._token_lane = HttpClient(target, keep_alive=False, cookies=False)
+        # So has what may take hours.
+        self._long_lane = HttpClient(target, keep_alive=False, cookies=False)
         self._account = Account(name, settings.auth, secrets, clock, self._post_for_token)
 
     async def admit(self, request: ApplianceRequest) -> None:
@@ -132,10 +138,37 @@ class Appliance:
         self._check_type(request, response)
         return _reply(response)
 
+    @asynccontextmanager
+    async def receive(self, request: ApplianceRequest) -> AsyncIterator[Download]:
+        """Send a call once; the body of its answer is read within the block. One such call at a time.
+
+        Why not `call`: an answer of gigabytes is no value, and takes longer than a call may. `request.max_bytes` is the
+        only bound of its size; the appliance's timeout is that of each piece, whose `read` raises `HttpFault`.
+
+        Raises:
+            ApplianceError: no answer. BSR-3007 and 3005 mean "not executed".
+
+        """
+        token = await self._account.token()
+        async with AsyncExitStack() as stack:
+            prepared = replace(self._prepare(request, token), limit=BodyLimit(request.max_bytes))
+            try:
+                download = await self._observed(stack.enter_async_context(self._long_lane.receive(prepared)))
+            except HttpFault as fault:
+                raise translate(fault, name=self._name) from None
+            if download.status == 429:  # noqa: PLR2004 - too many requests
+                raise self._held(download.headers)
+            if download.status == 401:  # noqa: PLR2004 - unauthorized
+                raise await self._refused(download, token)
+            self._account.accepted(token)
+            log.debug("appliance.call", appliance=self._name, operation=request.operation, status=download.status)
+            yield download
+
     async def aclose(self) -> None:
         """End everything under way."""
         await self._account.aclose()
         await self._token_lane.aclose()
+        await self._long_lane.aclose()
         while not self._lanes.empty():
             await self._lanes.get_nowait().aclose()
 
@@ -187,11 +220,15 @@ class Appliance:
         return response
 
     async def _send(self, lane: HttpClient, request: HttpRequest) -> HttpResponse:
+        return await self._observed(lane.send(request))
+
+    async def _observed(self, answering: Awaitable[Answer]) -> Answer:
+        """Count a call while it has no answer, and read from that what the appliance counts."""
         self._under_way += 1
         headers: Pairs = ()
         try:
-            response = await lane.send(request)
-            headers = response.headers
+            answer = await answering
+            headers = answer.headers
         except HttpFault as fault:
             headers = fault.headers
             raise
@@ -204,7 +241,7 @@ class Appliance:
                 find_header(headers, "x-ratelimit-remaining"),
                 self._under_way,
             )
-        return response
+        return answer
 
     def _held(self, headers: Pairs, reply: Reply | None = None) -> ApplianceError:
         now = self._clock.monotonic()
@@ -240,6 +277,22 @@ class Appliance:
         if response.status != 401:  # noqa: PLR2004 - unauthorized
             self._account.accepted(another)
         return response
+
+    async def _refused(self, download: Download, token: Token) -> ApplianceError:
+        """What a 401 means where a long answer was asked for: the call was not executed, and may be repeated.
+
+        One that does not speak of the token may mean its age: the next call has another one then.
+        """
+        try:
+            body = await download.read()
+        except HttpFault:
+            body = b""
+        response = HttpResponse(download.status, download.headers, body, 0.0)
+        if _refuses_token(response):
+            self._account.rejected(token)
+            return ApplianceError(3005, f"{self._name}: the token was refused", maybe_sent=False)
+        await self._account.replace(token)
+        return ApplianceError(3005, f"{self._name}: HTTP 401", maybe_sent=False)
 
     def _prepare(self, request: ApplianceRequest, token: Token | None) -> HttpRequest:
         headers = list(self._common())

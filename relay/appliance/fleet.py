@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Self
 
 from relay.appliance.client import Appliance
@@ -12,6 +13,7 @@ from relay.core.policy_values import ApplianceRequest
 from relay.core.record import Reply
 from relay.host.clock import Clock
 from relay.host.exchange import Target
+from relay.host.http import Download
 from relay.host.secrets import SecretReader
 from relay.host.targets import make_target
 
@@ -71,6 +73,15 @@ class Fleet:
 
         """
         return await self._find(request.appliance).call(request)
+
+    def receive(self, request: ApplianceRequest) -> AbstractAsyncContextManager[Download]:
+        """Send a call once; the body of its answer is read within the block.
+
+        Raises:
+            ApplianceError: no answer.
+
+        """
+        return self._find(request.appliance).receive(request)
 
     @property
     def targets(self) -> list[Target]:

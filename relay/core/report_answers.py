@@ -1,4 +1,4 @@
-"""Whether an error of the Reporting API means that there is nothing, which is none.
+"""Whether an error of the Reporting API means that there is nothing, which is none, or nothing any more.
 
 The appliance answers a question that nothing fits with status 200 and an `<error>` in its own language. The texts of
 English and French were seen on real appliances; the others are how those languages put it, and whoever asks may name
@@ -23,6 +23,15 @@ _NOTHING: Final = (
     r"\b(?:uw|je) (?:gekozen )?criteria\b",  # nl
 )
 _PATTERN: Final = re.compile("|".join(_NOTHING))
+_EXPIRED: Final = re.compile(
+    r"\b(?:has|have) expired\b"  # en
+    r"|\ba expire\b"  # fr
+    r"|\b(?:ist|sind) abgelaufen\b"  # de
+    r"|\bha (?:caducado|expirado)\b"  # es
+    r"|\be scadut[ao]\b"  # it
+    r"|\bexpirou\b"  # pt
+    r"|\bis verlopen\b"  # nl
+)
 
 
 def says_nothing_found(text: str, also: Collection[str] = ()) -> bool:
@@ -33,6 +42,14 @@ def says_nothing_found(text: str, also: Collection[str] = ()) -> bool:
     """
     plain = _plain(text)
     return bool(plain) and (_PATTERN.search(plain) is not None or any(plain == _plain(one) for one in also))
+
+
+def says_expired(text: str) -> bool:
+    """Whether an `<error>` of this text means that a recording is no longer kept.
+
+    English was seen on real appliances; the others are how those languages put it.
+    """
+    return _EXPIRED.search(_plain(text)) is not None
 
 
 def _plain(text: str) -> str:

@@ -14,6 +14,7 @@ What it promises:
 - `send` ends within `timeout`, whatever the other side does, and reads no more than `limit` allows.
 - Every failure is a `HttpFault`, but what a streamed body's source raises; its `maybe_sent` is False only if no byte of
   the request was handed to the target's TLS stream.
+- `receive` gives an answer before its body has come: `timeout` bounds the time to it and of each piece then.
 - A connection on which anything went wrong, a cancelled call included, is closed and never used again.
 
 Why one connection a client, and a client for each worker: httpcore's pool is quadratic in connections, and a ServiceNow
@@ -26,6 +27,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 
 import httpcore
 import httpx
@@ -40,12 +42,23 @@ from relay.host.bodies import (
     TruncatedError,
     UndecodableError,
 )
+from relay.host.download import Download, declared_length, is_until_close
 from relay.host.exchange import HttpFault, HttpRequest, HttpResponse, Pairs, Streamed, Target, check
 from relay.host.faults import FOREIGN, timed_out, translate
 from relay.host.network import Egress, Progress
 from relay.host.transport import Proxy, Transport
 
-__all__ = ["BodyLimit", "HttpClient", "HttpFault", "HttpRequest", "HttpResponse", "Proxy", "Streamed", "Target"]
+__all__ = [
+    "BodyLimit",
+    "Download",
+    "HttpClient",
+    "HttpFault",
+    "HttpRequest",
+    "HttpResponse",
+    "Proxy",
+    "Streamed",
+    "Target",
+]
 
 MAX_HEADERS = 200
 """Header lines of an answer; their bytes are bounded to about 100 KiB by httpcore. ServiceNow sends about 20."""
@@ -100,12 +113,51 @@ class HttpClient:
                 return await self._send(request, _Body(pieces))
         return await self._send(request, request.content)
 
-    async def _send(self, request: HttpRequest, content: bytes | _Body) -> HttpResponse:
+    @asynccontextmanager
+    async def receive(self, request: HttpRequest) -> AsyncIterator[Download]:
+        """Send a request and give its answer, whose body is read within the block; then the connection is closed.
+
+        Args:
+            request: `timeout` bounds the time to the answer's headers, and again of each piece of its body;
+                `limit.keep` bounds the body. Its own body is not streamed.
+
+        Raises:
+            HttpFault: there is no answer.
+
+        """
+        self._check(request)
+        assert isinstance(request.content, bytes)  # noqa: S101 - a fault of the caller
+        progress = Progress()
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(request.timeout):
+                    await stack.enter_async_context(self._lock)
+                    stack.callback(self._drop)
+                    self._egress.progress = progress
+                    download = await self._open(request, request.content, progress)
+                    stack.push_async_callback(download.end)
+            except TimeoutError:
+                raise timed_out(request.timeout, progress) from None
+            except HttpFault as fault:
+                self._renew_after(fault)
+                raise
+            yield download
+
+    def _check(self, request: HttpRequest) -> None:
         try:
             check(request, self._target)
         except HttpFault as fault:
             self._egress.refuse(fault.detail)
             raise
+
+    def _renew_after(self, fault: HttpFault) -> None:
+        """After a proxy refused its account the next request shall have its password as it is now."""
+        if fault.kind == "account":
+            with contextlib.suppress(ConfigError):
+                self._target.renew()
+
+    async def _send(self, request: HttpRequest, content: bytes | _Body) -> HttpResponse:
+        self._check(request)
         loop = asyncio.get_running_loop()
         started = loop.time()
         progress = Progress()
@@ -116,10 +168,7 @@ class HttpClient:
         except TimeoutError:
             raise timed_out(request.timeout, progress) from None
         except HttpFault as fault:
-            if fault.kind == "account":
-                # The next request shall have the account's password as it is now.
-                with contextlib.suppress(ConfigError):
-                    self._target.renew()
+            self._renew_after(fault)
             raise
         return HttpResponse(status, headers, body, loop.time() - started)
 
@@ -145,31 +194,50 @@ class HttpClient:
         headers: Pairs = ()
         clean = False
         try:
-            renewed = self._egress.context is not self._target.context
-            if self._transport is None or self._transport.leftover() or renewed:
-                self._drop()
-                self._egress.context = self._target.context
-                self._transport = Transport(self._target.origin, self._target.context, self._target.proxy, self._egress)
-            for name, value in request.headers:
-                if name.lower() == "authorization":
-                    self._target.learn(Secret(value.partition(" ")[2] or value))
-            response = await self._transport.handle_async_request(self._prepare(request, content))
-            progress.most = progress.received + 2 * request.limit.most + WIRE_ALLOWANCE
-            headers = _pairs(response)
-            if len(headers) > MAX_HEADERS:
-                detail = f"more than {MAX_HEADERS} header lines"
-                raise HttpFault("broken", detail, maybe_sent=True, status=response.status_code)
-            self._keep_cookies(response)
+            response = await self._begin(request, content)
+            headers = self._judge_head(request, response, progress)
             body = await self._read(request, response)
             clean = self._keep_alive
         except FOREIGN as error:
             status = response.status_code if response is not None else None
+            headers = _pairs(response) if response is not None else ()
             # Without its cause, which may quote what the other side sent.
             raise translate(error, progress, request.limit, status, headers) from None
         finally:
             if not clean:
                 self._drop()
         return response.status_code, headers, body
+
+    async def _open(self, request: HttpRequest, content: bytes, progress: Progress) -> Download:
+        """Send a request; its answer's body is left where it is."""
+        try:
+            response = await self._begin(request, content)
+            headers = self._judge_head(request, response, progress)
+        except FOREIGN as error:
+            raise translate(error, progress, request.limit) from None
+        return Download(request, response, headers, self._egress, progress)
+
+    async def _begin(self, request: HttpRequest, content: bytes | _Body) -> httpx.Response:
+        """Send a request, over a new connection when there is none that is fit."""
+        renewed = self._egress.context is not self._target.context
+        if self._transport is None or self._transport.leftover() or renewed:
+            self._drop()
+            self._egress.context = self._target.context
+            self._transport = Transport(self._target.origin, self._target.context, self._target.proxy, self._egress)
+        for name, value in request.headers:
+            if name.lower() == "authorization":
+                self._target.learn(Secret(value.partition(" ")[2] or value))
+        return await self._transport.handle_async_request(self._prepare(request, content))
+
+    def _judge_head(self, request: HttpRequest, response: httpx.Response, progress: Progress) -> Pairs:
+        """The headers of an answer, which may now bring its body."""
+        progress.most = progress.received + 2 * request.limit.most + WIRE_ALLOWANCE
+        headers = _pairs(response)
+        if len(headers) > MAX_HEADERS:
+            detail = f"more than {MAX_HEADERS} header lines"
+            raise HttpFault("broken", detail, maybe_sent=True, status=response.status_code)
+        self._keep_cookies(response)
+        return headers
 
     def _keep_cookies(self, response: httpx.Response) -> None:
         """Take the cookies that we can give back. A jar that grows beyond what any session needs is emptied."""
@@ -205,7 +273,7 @@ class HttpClient:
 
     async def _read(self, request: HttpRequest, response: httpx.Response) -> bytes:
         body = Body(response.headers.get("content-encoding", ""), request.limit)
-        length = _length(response) if request.method != "HEAD" else 0
+        length = declared_length(response) if request.method != "HEAD" else 0
         if length is not None and not body.encoded and length > request.limit.keep:
             raise TooLargeError(length)
         trouble: Exception | None = None
@@ -221,8 +289,11 @@ class HttpClient:
                 raise
         if trouble is not None:
             raise trouble
-        until_close = length is None and "chunked" not in response.headers.get("transfer-encoding", "").lower()
-        if until_close and response.status_code not in _NO_BODY and not self._egress.ended_in_order():
+        if (
+            is_until_close(response, length)
+            and response.status_code not in _NO_BODY
+            and not self._egress.ended_in_order()
+        ):
             raise TruncatedError
         return body.finish()
 
@@ -275,8 +346,3 @@ def _endpoint(url: httpx.URL) -> tuple[str, int]:
 
 def _pairs(response: httpx.Response) -> Pairs:
     return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers.raw)
-
-
-def _length(response: httpx.Response) -> int | None:
-    text = response.headers.get("content-length", "")
-    return int(text) if text.isascii() and text.isdigit() else None

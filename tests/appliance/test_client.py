@@ -351,3 +351,73 @@ async def test_a_cancelled_call_gives_its_lane_back(bench: Bench, certificate: C
             await first
         assert (await appliance.call(work())).body == b"fine"
         await appliance.aclose()
+
+
+async def test_a_long_answer_is_read_as_it_comes(bench: Bench, certificate: Certificate) -> None:
+    """It has a bound of its own, not the appliance's, and counts like any other call."""
+    body = b"film" * 100_000
+    headers = {"x-ratelimit-limit": "100", "x-ratelimit-remaining": "0"}
+    fake = FakeAppliance(answer=lambda _: Response(200, body, headers))
+    async with HttpsServer(fake, certificate) as server:
+        appliance = bench.make(server.url, response_bytes=100)
+        request = work(max_bytes=len(body))
+        await appliance.admit(request)
+        async with appliance.receive(request) as download:
+            assert (download.status, download.size) == (200, len(body))
+            pieces = []
+            while piece := await download.read():
+                pieces.append(piece)
+        assert b"".join(pieces) == body
+        with pytest.raises(ApplianceError, match="as the appliance counts them"):
+            await appliance.admit(request)
+        await appliance.aclose()
+    assert fake.calls[0].headers["authorization"] == "Bearer token-1"
+
+
+async def test_calls_go_on_while_a_long_answer_comes(bench: Bench, certificate: Certificate) -> None:
+    """A long answer takes no call's lane."""
+    fake = FakeAppliance()
+    async with HttpsServer(fake, certificate) as server:
+        appliance = bench.make(server.url, concurrent=1)
+        async with appliance.receive(work(max_bytes=100)):
+            assert (await appliance.call(work())).status == 200
+        await appliance.aclose()
+
+
+@pytest.mark.parametrize(
+    ("reply", "meaning", "tokens"),
+    [
+        (Response(429, b"", {"retry-after": "7"}), (3007, 7.0), "111"),
+        (Response(401, b'{"error":"access_denied"}'), (3005, None), "123"),
+        (Response(401, b"who?"), (3005, None), "112"),
+        (Response(401, b"x" * 200), (3005, None), "112"),
+    ],
+    ids=["429", "401 of the token", "401", "401 with a page"],
+)
+async def test_a_long_answer_that_is_a_refusal(
+    bench: Bench, certificate: Certificate, reply: Response, meaning: tuple[int, float | None], tokens: str
+) -> None:
+    """429 and 401 mean "not executed"; another token is asked for when that is sensible."""
+    fake = FakeAppliance(answer=lambda _: reply)
+    async with HttpsServer(fake, certificate) as server:
+        appliance = bench.make(server.url)
+        for _ in tokens:
+            with pytest.raises(ApplianceError) as caught:
+                async with appliance.receive(work(max_bytes=100)):
+                    pytest.fail("there is an answer")
+            assert ((caught.value.number, caught.value.after), caught.value.maybe_sent) == (meaning, False)
+            bench.clock.now += 61
+        await appliance.aclose()
+    assert "".join(call.headers["authorization"][-1] for call in fake.calls) == tokens
+
+
+async def test_a_long_answer_that_does_not_come(bench: Bench, certificate: Certificate) -> None:
+    """The fault is the appliance's, by its code."""
+    fake = FakeAppliance(answer=lambda _: RESET)
+    async with HttpsServer(fake, certificate) as server:
+        appliance = bench.make(server.url)
+        with pytest.raises(ApplianceError) as caught:
+            async with appliance.receive(work(max_bytes=100)):
+                pytest.fail("there is an answer")
+        await appliance.aclose()
+    assert (caught.value.number, caught.value.maybe_sent) == (3004, True)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.report_answers import says_nothing_found
+from relay.core.report_answers import says_expired, says_nothing_found
 from relay.core.session_report import (
     LATEST,
     Actor,
@@ -166,3 +166,23 @@ def test_errors_that_mean_nothing_found(text: str, nothing: bool) -> None:
     assert says_nothing_found(text) == nothing
     assert says_nothing_found(text, [f" {text.upper()} "]) == bool(text)
     assert says_nothing_found(text, ["", "something else"]) == nothing
+
+
+@pytest.mark.parametrize(
+    ("text", "expired"),
+    [
+        ("This recording has expired and can no longer be viewed or downloaded.", True),
+        ("Cet enregistrement a  EXPIRÉ et ne peut plus être visionné ni téléchargé.", True),
+        ("Diese Aufzeichnung ist abgelaufen und kann nicht mehr angezeigt oder heruntergeladen werden.", True),
+        ("Esta grabación ha caducado.", True),
+        ("Questa registrazione è scaduta.", True),
+        ("Esta gravação expirou.", True),
+        ("Deze opname is verlopen.", True),
+        ("Invalid lsid.", False),
+        ("The recording expires soon.", False),
+        ("", False),
+    ],
+)
+def test_a_recording_that_is_no_longer_kept(text: str, expired: bool) -> None:
+    """The appliance's words for it in seven languages, and words for something else."""
+    assert says_expired(text) == expired

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, Literal, TypeVar
 from urllib.parse import unquote_to_bytes
 
+from relay.core.approval_fields import COMPUTER, REQUEST_ID, RESPONSE_URL, TICKET_ID, USERNAME
 from relay.core.canonical import canonical
 from relay.core.posts import TOKEN, Post
 from relay.core.refusal import Refusal
@@ -25,13 +26,6 @@ Comparator = Literal["equal", "less", "greater"]
 SYMBOLS: Final[Mapping[Comparator, str]] = {"equal": "=", "less": "<", "greater": ">"}
 Encoding = Literal["form", "json"]
 Response = Literal["allow", "deny"]
-
-REQUEST_ID: Final = "request_id"
-TICKET: Final = "ticket_id"
-RESPONSE_URL: Final = "response_url"
-USER: Final = "user.username"
-COMPUTER: Final = "jump_item.computer_name"
-GROUP: Final = "jump_item.group"
 
 TASK_ATTRIBUTE: Final = "snow_task_id"
 CI_ATTRIBUTE: Final = "snow_cmdb_ci_id"
@@ -72,7 +66,7 @@ class Request:
     @property
     def user(self) -> str:
         """The appliance's name of the person, "" when the request does not say."""
-        return self.fields.get(USER, "")
+        return self.fields.get(USERNAME, "")
 
     @property
     def computer(self) -> str:
@@ -111,7 +105,7 @@ def request_of(post: Post) -> Request:
     return Request(
         appliance=post.appliance,
         request_id=request_id,
-        ticket_id=fields.get(TICKET, ""),
+        ticket_id=fields.get(TICKET_ID, ""),
         response_url=fields[RESPONSE_URL],
         path=post.path,
         fields=fields,
@@ -134,7 +128,7 @@ def stored(request: Request) -> bytes:
 def restored(data: bytes) -> Request:
     """The request that `stored` wrote."""
     appliance, path, received, flaw, fields = json.loads(data)
-    names = (fields[REQUEST_ID], fields.get(TICKET, ""), fields[RESPONSE_URL])
+    names = (fields[REQUEST_ID], fields.get(TICKET_ID, ""), fields[RESPONSE_URL])
     return Request(appliance, *names, path=path, fields=fields, received=received, flaw=flaw)
 
 
@@ -395,4 +389,3 @@ def shown(text: str, longest: int = LONGEST_SHOWN) -> str:
     """Text from anywhere as people may see it: what cannot be printed is `?`, and the end is cut."""
     cut = "".join(one if one.isprintable() else "?" for one in text[:longest])
     return cut if len(text) <= longest else cut[:-3] + "..."
-

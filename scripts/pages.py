@@ -29,6 +29,7 @@ from relay.cli.output import exit_code
 from relay.core.codes import REGISTRY
 from relay.core.errors import RelayError
 from relay.core.machine import StateTable
+from relay.daemon.kinds import KINDS
 from relay.daemon.metrics import FIGURES
 from relay.host.metrics import PREFIX, Metrics
 
@@ -110,13 +111,15 @@ def states() -> str:
 def _diagram(table: StateTable) -> Iterator[str]:
     yield "stateDiagram-v2"
     yield f"    [*] --> {table.initial}"
+    # An end that an administrator may have a job leave is an end all the same.
+    finished = KINDS[table.kind].finished if table.kind in KINDS else table.final
     for state, row in table.rows.items():
         events: dict[str, list[str]] = defaultdict(list)
         for event, target in row.items():
             events[target].append(event)
         for target, names in events.items():
             yield f"    {state} --> {target}: {' / '.join(names)}"
-        if state in table.final:
+        if state in finished:
             yield f"    {state} --> [*]"
 
 

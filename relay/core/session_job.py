@@ -14,7 +14,8 @@ UNKEPT      everything but the recordings is there; waits for an administrator
 Why only journal entries have states for an unknown outcome: rows carry keys of their own, so that writing them twice
 changes nothing, and so do attachments; a second work note is one that people see. Entries are written one after the
 other, each from WRITTEN and back; which of them are done with is in the job's data (`core/session_entries.py`), so that
-no way leads twice to the same one. No way leads from NOTED back to NOTING.
+no way leads twice to the same one. No way leads from NOTED back to NOTING but over an end: an administrator may have a
+session imported again, and what was said of its entries stays known then.
 """
 
 from __future__ import annotations
@@ -93,8 +94,8 @@ SESSION = StateTable(
             "retried": NOTED,
             "discarded": DONE,
         },
-        DONE: {},
-        LEFT: {},
+        DONE: {"asked again": NOTICED},
+        LEFT: {"asked again": NOTICED},
     },
 )
 

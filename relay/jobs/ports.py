@@ -95,6 +95,10 @@ class Store(Protocol):
         """The tombstones of these ids, in order."""
         ...
 
+    async def unbury(self, ids: Sequence[str]) -> int:
+        """Forget the tombstones of these ids, so that their jobs may be stored again; returns how many there were."""
+        ...
+
     async def fact(self, name: str) -> Json:
         """A durable fact about the whole relay (holds, what was learned of the instance); None when unset."""
         ...

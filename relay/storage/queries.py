@@ -197,6 +197,11 @@ def tombstones(db: Connection, ids: Sequence[str]) -> list[Tombstone | None]:
     return [None if row is None else Tombstone(*checked(row, "a tombstone")) for row in rows]
 
 
+def unbury(db: Connection, ids: Sequence[str]) -> int:
+    """Forget the tombstones of these ids."""
+    return sum(db.execute("DELETE FROM tombstones WHERE id = ?", (one,)).rowcount for one in ids)
+
+
 def fact(db: Connection, name: str) -> Json:
     """A fact, None when it is not set."""
     row = db.execute("SELECT name, value, crc FROM facts WHERE name = ?", (name,)).fetchone()

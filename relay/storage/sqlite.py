@@ -163,6 +163,10 @@ class SqliteStore:
         """The tombstones of these ids, in order."""
         return await self._ask(partial(queries.tombstones, ids=ids))
 
+    async def unbury(self, ids: Sequence[str]) -> int:
+        """Forget the tombstones of these ids, so that their jobs may be stored again; returns how many there were."""
+        return await self._ask(partial(queries.unbury, ids=ids))
+
     async def fact(self, name: str) -> Json:
         """A durable fact about the whole relay; None when unset."""
         return await self._ask(partial(queries.fact, name=name))

@@ -28,11 +28,12 @@ STEPS = st.one_of(
     st.tuples(st.just("sweep"), st.sampled_from([0.0, 100.0])),
     st.tuples(st.just("once"), NAMES, st.sampled_from("nm"), TIMES, st.booleans()),
     st.tuples(st.just("forget nonces"), TIMES, st.integers(1, 2)),
+    st.tuples(st.just("unbury"), NAMES),
     st.tuples(st.just("fact"), NAMES, st.sampled_from([None, True, {"a": [1]}])),
 )
 
 
-async def take(store: Any, step: tuple[Any, ...], now: float) -> Any:  # noqa: C901, PLR0911  # one for each step
+async def take(store: Any, step: tuple[Any, ...], now: float) -> Any:  # noqa: C901, PLR0911, PLR0912  # one for each step
     """One step; what it tells, in a form that can be compared."""
     match step:
         case ("add", name, priority, lane, not_before):
@@ -70,6 +71,8 @@ async def take(store: Any, step: tuple[Any, ...], now: float) -> Any:  # noqa: C
             return first, await store.change_once(once, Nonce(nonce, signed)) if stale else None
         case ("forget nonces", before, limit):
             return await store.forget_nonces(before, limit)
+        case ("unbury", name):
+            return await store.unbury([name, name])
         case ("fact", name, value):
             await store.set_fact(name, value)
             return await store.fact(name)

@@ -133,6 +133,12 @@ class StoreMachine(RuleBasedStateMachine):
         self.stones = {one: stone for one, stone in self.stones.items() if stone.closed >= tombstones_before}
         assert self.run(self.store.sweep("queue", ["CLOSED"], before, tombstones_before, 100)) == len(done)
 
+    @rule(ids=st.lists(IDS, max_size=3))
+    def unbury(self, ids: list[str]) -> None:
+        """What is forgotten may come again."""
+        gone = {one for one in ids if self.stones.pop(one, None) is not None}
+        assert self.run(self.store.unbury(ids)) == len(gone)
+
     @rule(name=st.sampled_from("fg"), value=st.none() | st.integers() | st.lists(st.text(max_size=3), max_size=2))
     def set_fact(self, name: str, value: Any) -> None:
         self.run(self.store.set_fact(name, value))

@@ -249,6 +249,10 @@ class MemoryStore:
         self._ask("tombstones")
         return [self.stones.get(one) for one in ids]
 
+    async def unbury(self, ids: Sequence[str]) -> int:
+        self._ask("unbury")
+        return sum(self.stones.pop(one, None) is not None for one in ids)
+
     async def fact(self, name: str) -> Json:
         self._ask("fact")
         return json.loads(self.facts[name]) if name in self.facts else None

@@ -17,6 +17,9 @@ from xml.etree import ElementTree as ET
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from relay.appliance.approval_responses import body_of
+from relay.core.approval_fields import RESPONSE_PATH
+from relay.core.approval_values import Answer
 from relay.core.catalog import CATALOG
 from relay.core.checkpoint import parse_note
 from relay.core.exchange import NewInput
@@ -201,6 +204,11 @@ def appliance() -> str:
     """The requests to the appliance."""
     lines = ["| operation | request | arguments that the work may fill |", "|---|---|---|"]
     lines += [_row(operation) for operation in CATALOG if not operation.handed_over]
+    sent = parse_qs(body_of(Answer("x", "allow", "x", {"*": "x"}), "form").decode())
+    names = ", ".join(f"`{name}`" for name in sent)
+    lines += ["", "Without any token, once for each request for approval:", ""]
+    lines += ["| for | request | what the task, ServiceNow or the configuration fills |", "|---|---|---|"]
+    lines.append(f"| the decision | `POST {RESPONSE_PATH}` or `approvals.response_path` | {names} |")
     return "\n".join(lines)
 
 

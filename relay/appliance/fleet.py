@@ -84,9 +84,14 @@ class Fleet:
         return self._find(request.appliance).receive(request)
 
     @property
+    def by_name(self) -> dict[str, Target]:
+        """Where the appliances are that are enabled, by name."""
+        return {name: appliance.target for name, appliance in self._appliances.items() if appliance is not None}
+
+    @property
     def targets(self) -> list[Target]:
         """Where the appliances are that are enabled."""
-        return [appliance.target for appliance in self._appliances.values() if appliance is not None]
+        return [*self.by_name.values()]
 
     def renew(self) -> Iterator[ConfigError]:
         """Take over certificates and proxy accounts that changed; gives what cannot be used, the former stay in use.

@@ -110,6 +110,7 @@ _ROWS = (
     Code(3020, "warning", "the appliance has had no end of the session, or no report of it, for too long", "look at the session on the appliance; once it has ended there, 'bseries-relay jobs retry' imports it"),
     Code(3021, "warning", "the appliance no longer has the recording", "it keeps recordings for some time only; 'bseries-relay jobs discard' ends the job, everything else of the session is in ServiceNow"),
     Code(3022, "warning", "the recording is larger than recordings may be", "raise sessions.recording_bytes and reload, then 'bseries-relay jobs retry'; or discard the job"),
+    Code(3023, "error", "the place that a request for approval names for its answer is not the appliance's", "add the host to the appliance's also_known_as, or correct approvals.response_path, if the appliance really waits there; else find out who posts such requests"),
     # 4xxx: policy and bad work
     Code(4001, "warning", "the relay does not do this kind of work", "use RESTProbe or BSeriesProbe"),
     Code(4002, "warning", "the operation is not allowed by the policy", "add the operation or its group to policy.allow if it should be"),
@@ -147,6 +148,7 @@ _ROWS = (
     Code(5011, "critical", "the audit log does not verify", "keep the folder for the investigation; 'bseries-relay audit verify' names the first bad line"),
     Code(5012, "error", "the audit log's signing key cannot be used, so its checkpoints are not signed", "give the key file back, or make a new key with 'bseries-relay audit key --rotate'", retryable=True),
     Code(5013, "warning", "the storage key is one that the relay made for itself", "give storage.key as a credential; until then keep that file safe, and apart from copies of the state folder"),
+    Code(5014, "error", "the folder of recordings cannot be used", "look at sessions.recording_folder: it must be there, be mounted, and let the relay's user write; under systemd name it in ReadWritePaths", retryable=True),
     # 6xxx: the listener
     Code(6001, "error", "the listener's address cannot be listened on", "free the address, or change listener.listen and reload; the relay tries again by itself", retryable=True),
     Code(6002, "warning", "something that is no appliance of the configuration calls the listener", "if it is an appliance, add its address to accept_from; else find out who calls"),

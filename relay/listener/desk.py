@@ -94,6 +94,9 @@ class Desk:
         try:
             async with asyncio.timeout(self._limits.answer):
                 new = await self._inbox.put(post)
+        except ListenerError as error:
+            self._refusals.tell(error, connection.source, post.appliance)
+            return _text(404, error.detail)
         except StorageError as error:
             log.warning("listener.not_stored", code=error.code, error=error.text, **_about(post))
             return _text(503, "the relay cannot store anything now; try again", retry_after="30")

@@ -28,6 +28,7 @@ class Inbox(Protocol):
 
         Raises:
             StorageError: it is not known to be on disk; the appliance shall post it again.
+            ListenerError: nobody takes posts of this kind, by the configuration.
 
         """
         ...

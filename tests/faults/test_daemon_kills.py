@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from support.daemon import World, world
-from support.killer import STEPS
+from support.killer import QUEUE_STEPS
 from support.lives import impatient, killed_at, rest
 
 KILLED = -9
@@ -44,7 +44,9 @@ BEFORE_INSERT = (
 """Steps that do not depend on what the instance does with sys_ids."""
 CASES = [
     (step, keeps)
-    for number, step in enumerate(step for step in STEPS if step not in CAUSES or step in {"inserted", "finish large"})
+    for number, step in enumerate(
+        step for step in QUEUE_STEPS if step not in CAUSES or step in {"inserted", "finish large"}
+    )
     for keeps in ([True, False] if step not in BEFORE_INSERT else [number % 2 == 0])
 ]
 

@@ -121,10 +121,14 @@ async def world(
     products: tuple[Product, ...] = ("pra", "rs"),
     drop_in: str = FAST,
     start: bool = True,
+    listens: bool = False,
     **extra: str,
 ) -> AsyncIterator[World]:
-    """A sandbox, and the daemon that works for it; with `start` False it is not started yet."""
-    async with Sandbox.start(folder / "box", products=products) as box:
+    """A sandbox, and the daemon that works for it; with `start` False it is not started yet.
+
+    With `listens` the daemon takes what the appliances post.
+    """
+    async with Sandbox.start(folder / "box", products=products, relay_port=0 if listens else None) as box:
         manager = Manager(folder / "notify")
         environ = {"NOTIFY_SOCKET": str(manager.path), **extra}
         made = World(box, DaemonProcess(box.config_file, environ), manager, environ)

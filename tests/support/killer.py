@@ -21,12 +21,13 @@ from relay.appliance.fleet import Fleet
 from relay.audit.log import AuditLog
 from relay.audit.notary import Notary
 from relay.cli.main import main
-from relay.core.jobs import Change
+from relay.core.jobs import Change, NewJob
 from relay.core.retry import Backoff
 from relay.pipeline.parts import KEPT
 from relay.servicenow import attachments
 from relay.servicenow.pull import Pull
 from relay.servicenow.push import Push
+from relay.servicenow.sessions import SessionRecords
 from relay.storage.sqlite import SqliteStore
 
 Wants = Callable[..., bool]
@@ -35,6 +36,13 @@ Wants = Callable[..., bool]
 def _move(before: str, after: str) -> Wants:
     def wants(_: object, changes: Sequence[Change]) -> bool:
         return any((one.before.state, one.after.state) == (before, after) for one in changes)
+
+    return wants
+
+
+def _new(kind: str) -> Wants:
+    def wants(_: object, jobs: Sequence[NewJob], *__: object) -> bool:
+        return any(one.kind == kind for one in jobs)
 
     return wants
 
@@ -68,7 +76,7 @@ def _any(*_: object, **__: object) -> bool:
     return True
 
 
-STEPS: Final[dict[str, tuple[Any, str, Wants]]] = {
+QUEUE_STEPS: Final[dict[str, tuple[Any, str, Wants]]] = {
     "poll": (Pull, "poll", _any),
     "seen": (SqliteStore, "add", _some),
     "claim": (Pull, "claim", _some),
@@ -103,7 +111,26 @@ STEPS: Final[dict[str, tuple[Any, str, Wants]]] = {
     "absent": (SqliteStore, "change", _move("VERIFYING", "ANSWERED")),
     "claimed at start": (SqliteStore, "change", _move("SEEN", "CLAIMED")),
 }
+SESSION_STEPS: Final[dict[str, tuple[Any, str, Wants]]] = {
+    "noticed": (SqliteStore, "add", _new("session")),
+    "fetched": (SqliteStore, "change", _move("NOTICED", "FETCHED")),
+    "linked": (SqliteStore, "change", _move("FETCHED", "FETCHED")),
+    "upsert": (SessionRecords, "upsert", _any),
+    "rows": (SessionRecords, "insert", _some),
+    "written": (SqliteStore, "change", _move("FETCHED", "WRITTEN")),
+    "noting": (SqliteStore, "change", _move("WRITTEN", "NOTING")),
+    "note": (SessionRecords, "note", _any),
+    "noted": (SqliteStore, "change", _move("NOTING", "WRITTEN")),
+    "all noted": (SqliteStore, "change", _move("WRITTEN", "NOTED")),
+    "kept": (SqliteStore, "change", _move("NOTED", "DONE")),
+    "cursor": (SqliteStore, "set_fact", _fact("sessions.swept.default")),
+    # of the life after a crash
+    "note crashed": (SqliteStore, "change", _move("NOTING", "ASKING")),
+    "note asked for": (SessionRecords, "entered", _any),
+    "note found": (SqliteStore, "change", _move("ASKING", "WRITTEN")),
+}
 """A step: whose function does it, and which of its calls are that step."""
+STEPS = {**QUEUE_STEPS, **SESSION_STEPS}
 
 
 def arm(step: str, side: str, number: int) -> None:
@@ -143,9 +170,12 @@ def hurry() -> None:
         "LAZY": 0.3,
         "ORPHANS_EVERY": 2.0,
         "TROUBLE": Backoff(first=0.1, longest=1.0),
+        "LOOK": Backoff(first=0.1, longest=1.0),
     }
-    for part in ("call", "claim", "close", "poll", "push", "recover", "signed", "stages", "verify"):
-        values = vars(import_module(f"relay.pipeline.{part}"))
+    queue = ("call", "claim", "close", "poll", "push", "recover", "signed", "stages", "verify")
+    sessions = ("fetch", "note", "parts", "sweep", "write")
+    for part in (*(f"pipeline.{name}" for name in queue), *(f"sessions.{name}" for name in sessions)):
+        values = vars(import_module(f"relay.{part}"))
         values.update((name, value) for name, value in quick.items() if name in values)
 
 

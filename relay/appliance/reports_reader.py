@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final, TypeVar
 
-from relay.appliance.reports import read_listing, read_session
-from relay.core.session_report import Listed, SessionReport
+from relay.appliance.reports import read_listing, read_session, read_surveys
+from relay.core.session_report import Listed, SessionReport, Survey
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ THREADS: Final = 2
 
 
 class ReportReader:
-    """Reads reports and listings of all appliances."""
+    """Reads reports, surveys and listings of all appliances."""
 
     def __init__(self) -> None:
         self._workers = ThreadPoolExecutor(THREADS, "reports")  # a thread begins when it is first needed
@@ -36,6 +36,15 @@ class ReportReader:
 
         """
         return await self._read(document, partial(read_session, document, lsid))
+
+    async def surveys(self, document: bytes, by: str) -> Sequence[Survey]:
+        """Every exit survey of customers or of representatives; none when the appliance says that there is nothing.
+
+        Raises:
+            ApplianceError: as `session`.
+
+        """
+        return await self._read(document, lambda: list(read_surveys(document, by)))
 
     async def listing(self, document: bytes) -> Sequence[Listed]:
         """Every line of a listing; none when the appliance says that there is nothing.

@@ -109,11 +109,14 @@ UNREADABLE_TRIES = 3
 """A report that was cut off on its way is whole the next time; one that is ill-formed stays so."""
 REFUSED_TRIES = 10
 """Right after its end the appliance may answer for a session with an error; ten tries take some twenty minutes."""
+SURVEY_TRIES = 8
+"""Tries to get a survey, some four minutes; then the session comes home without what it says."""
 RECORDING_TRIES = 5
 _UNREADABLE = 3009
 _ERROR = 3019
 _NO_END = 3020
 _USELESS = frozenset({3008, 3013})
+_PACED = frozenset({3007, 3011})
 
 
 def after_report(report: SessionReport | None, *, waited: float, import_external: bool) -> Verdict:
@@ -141,6 +144,18 @@ def after_fetch_error(error: ApplianceError, *, tries: int) -> Verdict:
     if error.number == _UNREADABLE and tries >= UNREADABLE_TRIES:
         return Verdict("unreadable", error.number)
     return Verdict("put off")
+
+
+def after_survey_error(error: ApplianceError | None, *, tries: int) -> Verdict:
+    """Decide about an exit survey that could not be had; None is the appliance's "nothing found".
+
+    `tries` counts failures, this one included. Surveys may lag behind the session's report. A permission that is
+    missing holds up nothing; the account's limits hold up the whole import anyway.
+    """
+    if error is not None and error.number in _PACED:
+        return Verdict("put off")
+    passes = error is None or error.retryable
+    return Verdict("put off" if passes and tries < SURVEY_TRIES else "fetched")
 
 
 def after_rows_error(error: ServiceNowError, *, tries: int) -> Verdict:

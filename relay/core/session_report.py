@@ -15,7 +15,7 @@ import base64
 import binascii
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -256,6 +256,11 @@ class Listed:
 
     lsid: str
     has_recording: bool
+
+
+def without_recordings(report: SessionReport) -> SessionReport:
+    """The report without its recordings and what leads to them."""
+    return replace(report, recording_view_url="", recording_download_url="", shell_recordings=())
 
 
 def _primary(all_of_them: tuple[Participant, ...], named: Actor | None) -> Participant | None:

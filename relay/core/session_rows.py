@@ -3,6 +3,7 @@
 The mapping is a function of the report and the settings alone. Importing twice gives the same rows with the same keys:
 
 - a session's key is made of the appliance's name and the lsid;
+- a survey's key is made of whose it is and when it was filled in;
 - an event's key is made of what happened, not of its place in the report, so that it stays the same when a later
   report holds more, or when other event types are selected. Events that are equal in everything are counted: the second
   of two equal chat messages is the second one in every report. Links are no part of a key (they are signed anew for
@@ -17,13 +18,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Final, Literal
 
 from relay.core.instant import written
 from relay.core.jobs import Json
-from relay.core.session_report import Actor, Event, Moment, Participant, SessionReport, address_of, writable
+from relay.core.session_report import Actor, Event, Moment, Participant, SessionReport, Survey, address_of, writable
+from relay.core.session_surveys import is_told, survey_event, survey_identity
 from relay.core.session_texts import attribute_lines, chat_lines, information_lines, shell_lines, survey_lines
 
 SESSION_COLUMNS: Final = (
@@ -161,25 +163,31 @@ def session_row(report: SessionReport, settings: RowSettings, links: Mapping[Lin
 
 
 def event_rows(report: SessionReport, settings: RowSettings, session: str = "") -> Iterator[Row]:
-    """The rows of the selected events, in the report's order.
+    """The rows of the selected events, in the report's order, then those of exit surveys.
 
     `session` is the sys_id of the session's row where the instance gave it another than it wished for.
     """
-    session = session or session_row(report, settings).sys_id
+    shared = {
+        "session": session or session_row(report, settings).sys_id,
+        "lsid": report.lsid,
+        "appliance": settings.appliance,
+    }
     table = settings.event
-    for sequence, (event, key) in enumerate(zip(report.events, event_keys(report, settings.appliance), strict=True), 1):
+    for sequence, (key, event, details) in enumerate(_happened(report, settings.appliance), 1):
         if not settings.selects(event.type):
             continue
-        values = {
-            **_event_values(event),
-            "key": key,
-            "session": session,
-            "lsid": report.lsid,
-            "appliance": settings.appliance,
-            "sequence": str(sequence),
-        }
+        values = {**_event_values(event, details), **shared, "key": key, "sequence": str(sequence)}
         columns = {table.column(name): writable(value) for name, value in values.items()}
         yield Row(table.name, key, key[:_SYS_ID], columns)
+
+
+def _happened(report: SessionReport, appliance: str) -> Iterator[tuple[str, Event, Json]]:
+    """Everything that becomes a row: its key, what it is, and all there is of it."""
+    for key, event in zip(event_keys(report, appliance), report.events, strict=True):
+        yield key, event, _beside_columns(event)
+    surveys = [survey for survey in report.surveys if is_told(survey)]
+    for key, survey in zip(_survey_keys(report, surveys, appliance), surveys, strict=True):
+        yield key, survey_event(survey), asdict(survey)
 
 
 def event_keys(report: SessionReport, appliance: str) -> Iterator[str]:
@@ -189,6 +197,15 @@ def event_keys(report: SessionReport, appliance: str) -> Iterator[str]:
         what = _digest(_identity(event))
         seen[what] += 1
         yield _digest(["event", appliance, report.lsid.lower(), what, seen[what]])
+
+
+def _survey_keys(report: SessionReport, surveys: Sequence[Survey], appliance: str) -> Iterator[str]:
+    """The key of each survey, all of them different."""
+    seen: Counter[str] = Counter()
+    for survey in surveys:
+        what = _digest(survey_identity(survey))
+        seen[what] += 1
+        yield _digest(["survey", appliance, report.lsid.lower(), what, seen[what]])
 
 
 def lookups(report: SessionReport, settings: RowSettings) -> tuple[Lookup, ...]:
@@ -273,10 +290,14 @@ def _with_account(one: Participant) -> str:
     return f"{one.name} ({one.username})" if one.username and one.username != one.name else one.name
 
 
-def _event_values(event: Event) -> dict[str, str]:
+def _beside_columns(event: Event) -> Json:
     whole = asdict(event)
     for name in ("type", "body", "data"):  # these have a column that holds them whole
         del whole[name]
+    return whole
+
+
+def _event_values(event: Event, details: Json) -> dict[str, str]:
     return {
         "event_type": event.type,
         "event_time": _time(event.at),
@@ -286,7 +307,7 @@ def _event_values(event: Event) -> dict[str, str]:
         "filename": "\n".join(one.name for one in event.files),
         "filesize": "\n".join(one.size for one in event.files),
         "data": _json(event.data) if event.data else "",
-        "details": _json(_whole(whole)),
+        "details": _json(_whole(details)),
     }
 
 

@@ -1,19 +1,24 @@
-"""Fetches a session's report, again and again until it has its end."""
+"""Fetches a session's report, again and again until it has its end, and with it the exit surveys that it names."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import structlog
 
 from relay.core.errors import ApplianceError
 from relay.core.jobs import Job
-from relay.core.session_job import LOOK, after_fetch_error, after_report
+from relay.core.session_job import LOOK, after_fetch_error, after_report, after_survey_error
 from relay.core.session_report import SessionReport
+from relay.core.session_surveys import surveyed
 from relay.jobs.ledger import Move, trace_of
-from relay.sessions.parts import REPORT, TROUBLE, Parts, report_on
+from relay.sessions.parts import REPORT, SURVEYS, TROUBLE, Parts, report_on, survey_on
 
 log = structlog.get_logger("relay.sessions")
+
+NO_SURVEY = 3019
+_FORGOTTEN = {"since": None, "looks": None, "surveys_failed": None}
 
 
 class Fetch:
@@ -39,7 +44,10 @@ class Fetch:
             report = await parts.reader.session(document, lsid)
         except ApplianceError as error:
             return self._failed(job, error, document)
-        return self._read(job, report, document)
+        move = self._read(job, report, document)
+        if report is None or move.event != "fetched" or parts.sites[job.lane].product != "rs":
+            return move
+        return await self._surveyed(move, report)
 
     def _read(self, job: Job, report: SessionReport | None, document: bytes) -> Move:
         now = self._parts.clock.wall()
@@ -50,8 +58,33 @@ class Fetch:
             wait = LOOK.delay(looks, self._parts.jitter())
             return Move(job, verdict.event, data={"since": since, "looks": looks, "failed": None}, wait=wait)
         # What its links lead to may have been mended since they were looked up; "known" is what was so at first.
-        data = {"since": None, "looks": None, "failed": None, "links": None, "code": verdict.code or None}
+        data = {**_FORGOTTEN, "failed": None, "links": None, "code": verdict.code or None}
         return Move(job, verdict.event, data=data, bodies={REPORT: document if verdict.event == "fetched" else None})
+
+    async def _surveyed(self, move: Move, report: SessionReport) -> Move:
+        """The move with the session's surveys, or one that puts it off. What they say is stored with the report."""
+        parts, job = self._parts, move.job
+        found: dict[str, bytes | None] = dict.fromkeys(SURVEYS.values())
+        for by in surveyed(report):
+            error, document = None, b""
+            try:
+                document = await survey_on(parts, job.lane, report.lsid, by)
+                if await parts.reader.surveys(document, by):
+                    found[SURVEYS[by]] = document
+                    continue
+            except ApplianceError as caught:
+                error = caught
+            tries = job.data.get("surveys_failed", 0) + 1
+            if after_survey_error(error, tries=tries).event == "put off":
+                wait = TROUBLE.delay(tries, parts.jitter(), error.after if error else None)
+                return Move(job, "put off", data={"surveys_failed": tries}, wait=wait)
+            error = error or ApplianceError(NO_SURVEY, "no survey, though the session's report names one")
+            log.warning("sessions.not_surveyed", appliance=job.lane, survey=by, code=error.code, error=error.text)
+            parts.conditions.fail(f"exit surveys {job.lane}", error)
+        told = [by for by, name in SURVEYS.items() if found[name] is not None]
+        if told and told == surveyed(report):
+            parts.conditions.clear(f"exit surveys {job.lane}")
+        return replace(move, data={**move.data, "surveys": told or None}, bodies={**move.bodies, **found})
 
     def _failed(self, job: Job, error: ApplianceError, document: bytes | None) -> Move:
         number, tries = job.data.get("failed", (0, 0))
@@ -61,5 +94,5 @@ class Fetch:
         if verdict.event == "put off":
             wait = TROUBLE.delay(tries, self._parts.jitter(), error.after)
             return Move(job, verdict.event, data={"failed": [error.number, tries]}, wait=wait)
-        data = {"since": None, "looks": None, "failed": None, "code": verdict.code}
+        data = {**_FORGOTTEN, "failed": None, "code": verdict.code}
         return Move(job, verdict.event, data=data, bodies={REPORT: document})

@@ -11,7 +11,7 @@ from relay.core.jobs import Job
 from relay.core.session_job import after_recording_error
 from relay.core.session_report import SessionReport
 from relay.jobs.ledger import Move, trace_of
-from relay.sessions.parts import REPORT, Parts, delay, stored_report, task_of
+from relay.sessions.parts import GONE, Parts, delay, stored_report, task_of
 from relay.sessions.ports import Keeper, Recording
 
 log = structlog.get_logger("relay.sessions")
@@ -37,7 +37,7 @@ class Keep:
             if left:
                 await parts.ledger.step(await self._next(parts.keeper, job, left[0]))
                 return
-        await parts.ledger.step(Move(job, "kept", data={"tries": None, "code": None}, bodies={REPORT: None}))
+        await parts.ledger.step(Move(job, "kept", data={"tries": None, "code": None}, bodies=GONE))
 
     async def _next(self, keeper: Keeper, job: Job, name: str) -> Move:
         try:

@@ -13,8 +13,10 @@ from relay.core.record import Reply
 from relay.core.retry import Backoff
 from relay.core.session_entries import JOURNALS
 from relay.core.session_job import SESSION
-from relay.core.session_report import SessionReport
+from relay.core.session_report import SessionReport, without_recordings
 from relay.core.session_rows import Link, Place, RowSettings
+from relay.core.session_surveys import REPORTS as SURVEY_REPORTS
+from relay.core.session_surveys import with_surveys
 from relay.jobs.conditions import Conditions
 from relay.jobs.holds import Holds
 from relay.jobs.ledger import Ledger
@@ -26,8 +28,14 @@ PRIORITY = 2
 """Imports never go before anything that somebody waits for."""
 REPORT = "report"
 """The body that is the report as it came."""
+SURVEYS = {"customer": "customer survey", "representative": "representative survey"}
+"""The bodies that are reports on exit surveys, by whose they are."""
+GONE: Mapping[str, None] = dict.fromkeys((REPORT, *SURVEYS.values()))
+"""As bodies of a move: what the appliance told is let go of."""
 POST = "post"
 """The body that is a post of which nothing could be made."""
+BY_HAND = "hand"
+"""Whoever names a session wants that one: it is imported though sessions of its kind are left out."""
 TROUBLE = Backoff(first=2.0, longest=300.0)
 _LISTINGS = {"pra": "AccessSessionListing", "rs": "SupportSessionListing"}
 _REPORTS = {"pra": "AccessSession", "rs": "SupportSession"}
@@ -124,7 +132,18 @@ async def report_on(parts: Parts, appliance: str, lsid: str) -> bytes:
         ApplianceError: there is none.
 
     """
-    return (await _asked(parts, appliance, _REPORTS, (("lsid", lsid),))).body
+    return (await _asked(parts, appliance, _REPORTS[_product(parts, appliance)], (("lsid", lsid),))).body
+
+
+async def survey_on(parts: Parts, appliance: str, lsid: str, by: str) -> bytes:
+    """The answer to the question for one session's exit surveys of a kind.
+
+    Raises:
+        ApplianceError: there is none.
+
+    """
+    name = SURVEY_REPORTS[by]
+    return (await _asked(parts, appliance, name, (("lsid", lsid), ("report_type", "rep")))).body
 
 
 async def listing_of(parts: Parts, appliance: str, since: int) -> Reply:
@@ -134,20 +153,33 @@ async def listing_of(parts: Parts, appliance: str, since: int) -> Reply:
         ApplianceError: there is none.
 
     """
-    return await _asked(parts, appliance, _LISTINGS, (("end_time", str(since)), ("duration", "0")))
+    return await _asked(
+        parts, appliance, _LISTINGS[_product(parts, appliance)], (("end_time", str(since)), ("duration", "0"))
+    )
 
 
 async def stored_report(parts: Parts, job: Job) -> SessionReport:
-    """The report of a job that has one."""
-    (document,) = await parts.store.bodies([job.id], REPORT)
-    report = await parts.reader.session(document, job.data["lsid"]) if document is not None else None
+    """The report of a job that has one, with its surveys, and without what the configuration wants nothing of."""
+    report = await parts.reader.session(await _body(parts, job, REPORT), job.data["lsid"])
     if report is None:
-        raise InternalError(9001, f"the report of the session {job.data['lsid']} is not in the store")
-    return report
+        raise InternalError(9001, f"the report of the session {job.data['lsid']} holds none")
+    for by in job.data.get("surveys", ()):
+        report = with_surveys(report, by, await parts.reader.surveys(await _body(parts, job, SURVEYS[by]), by))
+    return without_recordings(report) if parts.sites[job.lane].recordings == "none" else report
 
 
-async def _asked(parts: Parts, appliance: str, names: Mapping[str, str], more: tuple[tuple[str, str], ...]) -> Reply:
-    name = names[parts.sites[appliance].product]
+async def _body(parts: Parts, job: Job, name: str) -> bytes:
+    (document,) = await parts.store.bodies([job.id], name)
+    if document is None:
+        raise InternalError(9001, f"the {name} of the session {job.data['lsid']} is not in the store")
+    return document
+
+
+def _product(parts: Parts, appliance: str) -> str:
+    return parts.sites[appliance].product
+
+
+async def _asked(parts: Parts, appliance: str, name: str, more: tuple[tuple[str, str], ...]) -> Reply:
     request = ApplianceRequest(
         appliance=appliance,
         operation=name,

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 from relay.core.policy_values import ApplianceRequest
 from relay.core.record import Reply
-from relay.core.session_report import Listed, SessionReport
+from relay.core.session_report import Listed, SessionReport, Survey
 from relay.core.session_rows import Link, Lookup, Place, Row
 
 
@@ -42,6 +42,15 @@ class Reader(Protocol):
 
         Raises:
             ApplianceError: BSR-3009 it cannot be read, BSR-3019 the appliance's words for an error.
+
+        """
+        ...
+
+    async def surveys(self, document: bytes, by: str) -> Sequence[Survey]:
+        """Every exit survey of a report on those of customers or representatives.
+
+        Raises:
+            ApplianceError: as `session`.
 
         """
         ...

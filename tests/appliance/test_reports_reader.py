@@ -29,13 +29,15 @@ def error_document(text: str) -> bytes:
     return f"<error>{text}</error>".encode()
 
 
-async def test_a_session_and_a_listing(reader: Reader) -> None:
-    """It is what the flow of sessions asks for, and reads both kinds of documents."""
+async def test_sessions_surveys_and_listings(reader: Reader) -> None:
+    """It is what the flow of sessions asks for, and reads all three kinds of documents."""
     report = await reader.session(document(ACCESS), LSID.upper())
     assert report is not None
     assert (report.lsid, report.external_key) == (LSID, "INC0010001")
     listing = b'<session_summary_list><session_summary lsid="a" has_recording="1"/></session_summary_list>'
     assert [(one.lsid, one.has_recording) for one in await reader.listing(listing)] == [("a", True)]
+    survey = b'<exit_survey_list><exit_survey gsnumber="3"/></exit_survey_list>'
+    assert [one.by for one in await reader.surveys(survey, "customer")] == ["customer"]
 
 
 @pytest.mark.parametrize("text", NOTHING_FOUND.values())
@@ -43,6 +45,7 @@ async def test_nothing_found_is_none(reader: ReportReader, text: str) -> None:
     """The appliance's word for "nothing" is no error, whichever language it has."""
     assert await reader.session(error_document(text), LSID) is None
     assert await reader.listing(error_document(text)) == []
+    assert await reader.surveys(error_document(text), "customer") == []
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,10 @@ from relay.core.session_report import (
     Event,
     Listed,
     Moment,
+    Question,
     SessionReport,
     ShellRecording,
+    Survey,
 )
 from relay.core.session_rows import Lookup, Place, Row, RowSettings
 from relay.jobs.beats import Beats
@@ -72,6 +74,7 @@ class Fact:
     task: str = TASK
     recordings: int = 0
     item: str = ""
+    surveys: tuple[str, ...] = ()
 
 
 class FakeBoxes:
@@ -105,6 +108,11 @@ class FakeBoxes:
             return Reply(int(fault), headers)
         if fault:
             return Reply(200, headers, f"!{fault}".encode())
+        if kind.endswith("ExitSurvey"):
+            assert query["report_type"] == "rep"
+            one = self.sessions[request.appliance, query["lsid"]]
+            by = "customer" if "Cust" in kind else "representative"
+            return Reply(200, headers, json.dumps([[one.lsid, by]] if by in one.surveys else []).encode())
         if kind.endswith("Listing"):
             found: Any = [
                 one.lsid
@@ -119,14 +127,14 @@ class FakeBoxes:
         if one is None:
             return None
         over = self.now() >= one.ended + self.lag
-        return [one.lsid, one.ended if over else None, one.events, one.task, one.recordings, one.item]
+        return [one.lsid, one.ended if over else None, one.events, one.task, one.recordings, one.item, one.surveys]
 
     async def session(self, document: bytes, lsid: str) -> SessionReport | None:
         self._check(document)
         found = json.loads(document)
         if found is None:
             return None
-        name, ended, events, task, recordings, item = found
+        name, ended, events, task, recordings, item, surveys = found
         assert name == lsid
         return SessionReport(
             lsid=name,
@@ -136,6 +144,7 @@ class FakeBoxes:
                 for field, value in (("snow_task_id", task), ("snow_cmdb_ci_id", item))
                 if value
             ),
+            surveys=tuple(Survey(by) for by in surveys),
             recording_view_url="https://appliance.example/r" if recordings else "",
             shell_recordings=tuple(ShellRecording(str(number)) for number in range(max(0, recordings - 1))),
             events=tuple(
@@ -144,6 +153,11 @@ class FakeBoxes:
             )
             + ((Event(Moment(0), "System Information Retrieved", system_information=(INFORMATION,)),) if item else ()),
         )
+
+    async def surveys(self, document: bytes, by: str) -> Sequence[Survey]:
+        self._check(document)
+        question = Question("1", label="Solved?", answers=("Yes",))
+        return [Survey(of, "", lsid, Moment(9), questions=(question,)) for lsid, of in json.loads(document) if of == by]
 
     async def listing(self, document: bytes) -> Sequence[Listed]:
         self._check(document)

@@ -5,70 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-FURTHER_KINDS: Final = (
-    "File Transfer Complete",
-    "Remote Shell Event",
-    "Session Mouse Left Clicked",
-    "Session Window Closed",
-    "Special Action Executed",
-)
-"""Seen in reports of appliances and in no list of the vendor: the list of event types is open."""
-KINDS: Final = (
-    "Callback Button Deployed",
-    "Callback Button Removed",
-    "Chat Message",
-    "Command Shell Session Started",
-    "Conference Member Added",
-    "Conference Member Departed",
-    "Conference Member State Changed",
-    "Conference Owner Changed",
-    "Credential Injection Attempt Failed",
-    "Credential Injection Attempt",
-    "Customer Exit Survey",
-    "Directory Created",
-    "External Key",
-    "File Deleted",
-    "File Download Failed",
-    "File Download",
-    "File Moved",
-    "File Upload Failed",
-    "File Upload",
-    "Files Shared",
-    "Jump Item Authorization Request Utilized",
-    "Jump Item Authorization Request",
-    "Legal Agreement Response",
-    "Pinned Session Moved Away from Queue",
-    "Pinned Session Moved to Queue",
-    "Pinned Session Password Modified",
-    "Registry Exported",
-    "Registry Imported",
-    "Registry Key Added",
-    "Registry Key Deleted",
-    "Registry Key Renamed",
-    "Registry Value Added",
-    "Registry Value Deleted",
-    "Registry Value Modified",
-    "Registry Value Renamed",
-    "Representative Exit Survey",
-    "Representative Monitoring Started",
-    "Representative Monitoring Stopped",
-    "Screen Recording",
-    "Screenshot Captured",
-    "Service Access Allowed",
-    "Session Assigned",
-    "Session Assignment Response",
-    "Session End",
-    "Session Foreground Window Changed",
-    "Session Note Added",
-    "Session Pinned to Queue",
-    "Session Start",
-    "Session Transferred Away from Queue",
-    "Session Transferred to Queue",
-    "Session Unpinned from Queue",
-    "Show My Screen Recording",
-    "System Information Retrieved",
-    *FURTHER_KINDS,
-)
+from relay.core.session_event_types import EVENT_TYPES
+
+KINDS: Final = EVENT_TYPES
 """Every event type that reports were seen to hold."""
 
 

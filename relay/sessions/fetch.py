@@ -13,7 +13,7 @@ from relay.core.session_job import LOOK, after_fetch_error, after_report, after_
 from relay.core.session_report import SessionReport
 from relay.core.session_surveys import surveyed
 from relay.jobs.ledger import Move, trace_of
-from relay.sessions.parts import REPORT, SURVEYS, TROUBLE, Parts, report_on, survey_on
+from relay.sessions.parts import BY_HAND, REPORT, SURVEYS, TROUBLE, Parts, report_on, survey_on
 
 log = structlog.get_logger("relay.sessions")
 
@@ -53,7 +53,8 @@ class Fetch:
         now = self._parts.clock.wall()
         since, looks = job.data.get("since", now), job.data.get("looks", 0) + 1
         site = self._parts.sites[job.lane]
-        verdict = after_report(report, waited=now - since, import_external=site.import_external)
+        external = site.import_external or job.data.get("by") == BY_HAND
+        verdict = after_report(report, waited=now - since, import_external=external)
         if verdict.event in {"still running", "not there yet"}:
             wait = LOOK.delay(looks, self._parts.jitter())
             return Move(job, verdict.event, data={"since": since, "looks": looks, "failed": None}, wait=wait)

@@ -146,16 +146,17 @@ async def survey_on(parts: Parts, appliance: str, lsid: str, by: str) -> bytes:
     return (await _asked(parts, appliance, name, (("lsid", lsid), ("report_type", "rep")))).body
 
 
-async def listing_of(parts: Parts, appliance: str, since: int) -> Reply:
-    """The answer to the question which sessions ended at or after `since`, seconds since the epoch.
+async def listing_of(parts: Parts, appliance: str, since: int, seconds: int = 0) -> Reply:
+    """The answer to the question which sessions ended within so many seconds from `since` on, seconds since the epoch.
+
+    0 seconds: until now.
 
     Raises:
         ApplianceError: there is none.
 
     """
-    return await _asked(
-        parts, appliance, _LISTINGS[_product(parts, appliance)], (("end_time", str(since)), ("duration", "0"))
-    )
+    times = (("end_time", str(since)), ("duration", str(seconds)))
+    return await _asked(parts, appliance, _LISTINGS[_product(parts, appliance)], times)
 
 
 async def stored_report(parts: Parts, job: Job) -> SessionReport:

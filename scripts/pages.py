@@ -139,6 +139,8 @@ LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "erro
 CALLS = {**LEVELS, "exception": "error"}
 LEDGER = "relay/jobs/ledger.py"
 """Names its events after the state tables; nobody else may log a name that is no literal."""
+BORN = {"queue": ("UNCERTAIN",), "session": ("DEAD",)}
+"""States other than the initial one in which a job may begin, by kind."""
 SPREAD = {"facts": ("topic", "by", "created_on"), "_about": ("post", "kind", "appliance", "path")}
 """Functions whose mapping is spread into a log call, and the names in it."""
 
@@ -155,7 +157,7 @@ def events() -> dict[str, Event]:
                 _note(found, node, _levels(node.func, named), logger, str(path.relative_to(ROOT)))
     for life in lives():
         of_ledger = Event({"info", "debug"}, {"relay.jobs"}, dict.fromkeys(("state", "attempt")))
-        for state in {life.table.initial, "UNCERTAIN"} & life.table.states:
+        for state in {life.table.initial, *BORN.get(life.table.kind, ())}:
             found[f"{life.table.kind}.{state.lower()}"] = Event({"info"}, {"relay.jobs"}, {"lane": None})
         for state, row in life.table.rows.items():
             for event, target in row.items():

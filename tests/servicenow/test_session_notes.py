@@ -314,12 +314,12 @@ async def test_an_event_is_forwarded(box: Sandbox, instance: Instance, path: str
     assert [request.header("authorization") + request.header("cookie") for request in seen] == [""]
     with pytest.raises(ServiceNowError) as error:
         await instance.vendor.post(path, FORM)
-    assert (error.value.number, error.value.maybe_sent) == (2006, False)
+    assert (error.value.number, error.value.maybe_sent) == (2027, False)
 
 
 async def test_events_that_came_to_a_path_of_the_relays_own(box: Sandbox, instance: Instance) -> None:
     """They go to the path of the appliance's application, others to the one they came to, all with its token."""
-    events = VendorEvents(instance.vendor, {"default": Forwarding(PATH, Secret("t1"))})
+    events = VendorEvents(instance.vendor, {"default": Forwarding(PATH, lambda: Secret("t1"))})
     other = "/x_bmgr_bomgar_inte_bomgar_post.do"
     for path in ("/events", other):
         await events.forward("default", path, dict(FORM))
@@ -356,6 +356,6 @@ async def test_what_is_known_of_a_forwarded_event(box: Sandbox, instance: Instan
 async def test_a_refused_event_is_no_refused_sign_in(box: Sandbox, instance: Instance, records: SessionRecords) -> None:
     """A 401 to an event does not make the relay's own requests wait."""
     box.servicenow.faults.add(Fault("status", lane="forward", status=401))
-    with pytest.raises(ServiceNowError, match="BSR-2006"):
+    with pytest.raises(ServiceNowError, match="BSR-2027"):
         await instance.vendor.post(PATH, FORM)
     assert await records.tables()

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from relay.config.leaves import Choice, Duration, Known, Text, WordOr
 from relay.config.section import Boolean, Check, Column, Conflict, DottedColumn, Section
+from relay.config.template import NoteTemplate
 from relay.core.approval_fields import REQUEST_FIELDS, RESPONSE_PATH
 from relay.core.jobs import Json
 
@@ -61,6 +62,9 @@ class SessionSettings(Section):
             "Screen Recording",
         ),
         description="Event types that are written, or all.",
+    )
+    note: Annotated[str, NoteTemplate()] | None = Field(
+        default=None, description="The work note, a template: docs/sessions.md. Absent: the built-in one."
     )
     recordings: Annotated[Literal["link", "attach", "store", "none"], Choice("link", "attach", "store", "none")] = (
         Field(default="link", description="What is kept of recordings.")

@@ -34,9 +34,12 @@ _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,17})(?:\.\d{1,9})?", re.ASCII)
 _CREDENTIAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 
 
-def bad(number: int, text: str) -> NoReturn:
-    """Refuse a value with a code of the registry and a text that never repeats the value of a secret."""
-    raise PydanticCustomError("relay", "{text}", {"number": number, "text": text})  # its type
+def bad(number: int, text: str, at: tuple[int, int] = (1, 1)) -> NoReturn:
+    """Refuse a value with a code of the registry and a text that never repeats the value of a secret.
+
+    `at`: line and column of a longer text, from 1, where it is wrong.
+    """
+    raise PydanticCustomError("relay", "{text}", {"number": number, "text": text, "at": at})  # its type
 
 
 class Leaf(ABC):

@@ -14,7 +14,7 @@ from relay.config.known import known_part
 from relay.config.leaves import LITERAL_SECRET, WRONG_KIND, WordOr
 from relay.config.model import Settings
 from relay.config.problems import Problem, Source, dotted
-from relay.config.tree import Map, data, find
+from relay.config.tree import Map, Mark, Scalar, data, find
 
 UNKNOWN = 1003
 MISSING = 1007
@@ -58,14 +58,39 @@ class Judge:
         node, _, whole = find(self.root, path)
         return whole and data(node) is not None
 
-    def problem(self, number: int, path: Path, text: str, *, at_key: bool = False, warning: bool = False) -> Problem:
-        """A problem at a path: at its value, at its key, or at the nearest thing above that is written."""
+    def problem(
+        self,
+        number: int,
+        path: Path,
+        text: str,
+        *,
+        at_key: bool = False,
+        warning: bool = False,
+        inside: tuple[int, int] = (1, 1),
+    ) -> Problem:
+        """A problem at a path: at its value, at its key, or at the nearest thing above that is written.
+
+        `inside`: line and column within a value that is text.
+        """
         node, key, whole = find(self.root, path)
         mark = key if at_key or not whole or isinstance(node, Map) else node.mark
+        if mark is node.mark and isinstance(node, Scalar):
+            mark = self._inside(node, *inside)
         if number == LITERAL_SECRET and whole:
             self.sources[node.mark.file].hide(node)
         excerpt = self.sources[mark.file].excerpt(mark.line, mark.column) if self.root.entries else ""
         return Problem(number, mark, dotted(path), text, excerpt, warning)
+
+    def _inside(self, node: Scalar, line: int, column: int) -> Mark:
+        """A place within a text, where the file has that line of the text as it is; else where the text begins."""
+        if (line, column) == (1, 1):
+            return node.mark
+        begin, lines = node.mark, self.sources[node.mark.file].lines
+        block = lines[begin.line - 1][begin.column - 1 : begin.column] == "|"
+        at = begin.line + (line if block else 0)
+        wanted = node.text.splitlines()[line - 1]
+        start = lines[at - 1].find(wanted, 0 if block else begin.column - 1) if at <= len(lines) else -1
+        return begin if start < 0 else Mark(begin.file, at, start + column)
 
     def _problems(self, error: ValidationError) -> Iterator[Problem]:
         for item in error.errors(include_url=False, include_input=False):
@@ -78,7 +103,7 @@ class Judge:
             elif item["type"] == "extra_forbidden":
                 yield self._unknown(path)
             elif item["type"] == "relay":
-                yield self.problem(context["number"], path, context["text"], at_key=at_key)
+                yield self.problem(context["number"], path, context["text"], at_key=at_key, inside=context["at"])
             else:
                 yield self.problem(WRONG_KIND, path, _SHAPES.get(item["type"], item["msg"]))
 

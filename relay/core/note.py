@@ -57,11 +57,25 @@ _TOKEN: Final = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")
 _CODE: Final = re.compile(r"\[\s*/?\s*code\b", re.IGNORECASE)
 _TAG: Final = re.compile(r"\[\s*(?:/?\s*code|session)\b[^\[\]\n]*\]?", re.IGNORECASE)
 _LSID: Final = re.compile(r"[0-9A-Za-z_-]{1,64}", re.ASCII)
+_SHOWN: Final = 80
 _ROUND: Final = str.maketrans("[]", "()")
 
 
 class TemplateError(ValueError):
-    """The template cannot be read. The message names the line and what is wrong with it."""
+    """The template cannot be read. The message names the line and what is wrong with it.
+
+    Attributes:
+        text: what is wrong.
+        line: in which line, from 1; 0 where it is the whole.
+        column: where in it, in characters from 1.
+
+    """
+
+    def __init__(self, text: str, line: int = 0, column: int = 1) -> None:
+        super().__init__(f"line {line}: {text}" if line else text)
+        self.text = text
+        self.line = line
+        self.column = column
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,28 +132,34 @@ def _closed(text: str, lsid: str) -> str:
     """The text made harmless, cut where it is too long, and its mark."""
     end = mark(lsid)
     room = LONGEST_NOTE - len(end) - len(SHORTENED) - 2
-    whole = _TAG.sub(lambda match: match[0].translate(_ROUND), text).rstrip()
+    whole = text.rstrip()
     if len(whole) > room:
         whole = f"{whole[:room].rstrip()}\n{SHORTENED}"
+    # After the cut, which could make a tag of a longer word.
+    whole = _TAG.sub(lambda match: match[0].translate(_ROUND), whole)
     return f"{whole}\n{end}" if whole else end
 
 
 def _read_line(line: str, number: int) -> tuple[tuple[str, bool], ...]:
-    if _CODE.search(line):
-        raise TemplateError(f"line {number}: a [code] tag would make HTML of what others typed")
+    if found := _CODE.search(line):
+        raise TemplateError("a [code] tag would make HTML of what others typed", number, found.start() + 1)
     parts: list[tuple[str, bool]] = []
+    lists = 0
     for token in _TOKEN.finditer(line):
+        column = token.start() + 1
         if (name := token[1]) is not None:
             name = name.strip()
             if name not in SINGLE and name not in LISTS:
-                raise TemplateError(f"line {number}: there is no value '{name}'{_meant(name)}")
+                raise TemplateError(f"there is no value '{clean(name[:_SHOWN])}'{_meant(name)}", number, column)
+            lists += name in LISTS
+            if lists > 1:
+                raise TemplateError("two lists on one line", number, column)
             parts.append((name, True))
         elif token[0] in {"{", "}"}:
-            raise TemplateError(f"line {number}: a '{token[0]}' alone; write it twice to have one in the note")
+            text = f"a '{token[0]}' alone; write it twice to have one in the note"
+            raise TemplateError(text, number, column)
         else:
             parts.append((token[0][:1] if token[0] in {"{{", "}}"} else token[0], False))
-    if sum(is_name and text in LISTS for text, is_name in parts) > 1:
-        raise TemplateError(f"line {number}: two lists on one line")
     return tuple(parts)
 
 

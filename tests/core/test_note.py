@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support.sessionreports import ACCESS, LSID, SUPPORT, document
 
@@ -229,6 +229,7 @@ def test_system_information_for_the_configuration_item() -> None:
 
 
 @given(TEXTS, TEXTS)
+@example("[\n[", "[codecodecode")
 def test_system_information_breaks_out_of_nothing(one: str, two: str) -> None:
     """An endpoint that lies about itself makes no tag and no mark, and no entry longer than there may be."""
     event = Event(Moment(1), "", system_information=(Category(one, (), (((two, one), (one, two)),) * 400),))

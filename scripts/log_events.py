@@ -148,6 +148,7 @@ EVENTS = {
     "session.noting": "a journal entry, such as the work note, is about to leave",
     "session.part_kept": "one of the recordings is kept",
     "session.part_written": "some of the session's rows are in ServiceNow",
+    "session.part_refused": "one of the recordings cannot be kept; the others of the session are kept first",
     "session.put_off": "the import waits",
     "session.report_refused": "the appliance gives no report of the session, or a post names none; the import is dead",
     "session.retried": "an administrator had a dead import tried again",

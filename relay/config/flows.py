@@ -7,11 +7,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from relay.config.leaves import Choice, Duration, Known, Text, WordOr
-from relay.config.section import Boolean, Check, Column, Conflict, DottedColumn, Section
+from relay.config.leaves import Choice, Duration, Known, Size, Text, WordOr
+from relay.config.section import Boolean, Check, Column, Conflict, DottedColumn, File, Section
 from relay.config.template import NoteTemplate
 from relay.core.approval_fields import REQUEST_FIELDS, RESPONSE_PATH
 from relay.core.jobs import Json
+from relay.core.recordings import DEFAULT_PATTERN, PATTERN, problem_of
 
 
 class TableMapping(Section):
@@ -67,11 +68,43 @@ class SessionSettings(Section):
         default=None, description="The work note, a template: docs/sessions.md. Absent: the built-in one."
     )
     recordings: Annotated[Literal["link", "attach", "store", "none"], Choice("link", "attach", "store", "none")] = (
-        Field(default="link", description="What is kept of recordings.")
+        Field(
+            default="link",
+            description="link: in row and note; attach: at ServiceNow; store: as files in recording_folder; or none.",
+        )
+    )
+    recording_bytes: Annotated[int, Size("1MiB")] = Field(
+        default=4 << 30,
+        description="The largest recording that is attached or stored. ServiceNow has its own limit for attachments.",
+    )
+    recording_folder: File | None = Field(
+        default=None,
+        examples=["/srv/recordings"],
+        description="Where store puts files. It must be there, and writable: under systemd by ReadWritePaths.",
+    )
+    recording_name: Annotated[
+        str, Text("a relative path; {appliance}, {date} and the like stand for values", PATTERN, DEFAULT_PATTERN, 255)
+    ] = Field(
+        default=DEFAULT_PATTERN,
+        description="How store names files. In braces: appliance, lsid, name (screen, shell-0), ext, and of the day in "
+        "UTC on which the session ended date, year, month. A file's SHA-256 is beside it, as sha256sum -c reads it.",
     )
     sweep: Annotated[float, Duration("1s")] = Field(
         default=300.0, description="Time between looks for sessions whose end event never came."
     )
+
+    def checks(self) -> tuple[Check, ...]:
+        """Recordings that are stored have a place and names of their own."""
+        return self._folder, self._names
+
+    def _folder(self) -> Iterator[Conflict]:
+        if self.recordings == "store" and self.recording_folder is None:
+            yield Conflict("recordings: store needs recording_folder", lacking=True)
+
+    def _names(self) -> Iterator[Conflict]:
+        problem = problem_of(self.recording_name)
+        if problem is not None:
+            yield Conflict(problem, ("recording_name",))
 
 
 class OverrideSettings(Section):

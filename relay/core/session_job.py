@@ -84,6 +84,7 @@ SESSION = StateTable(
             "kept": DONE,
             "part kept": NOTED,
             "put off": NOTED,
+            "part refused": NOTED,
             "not kept": UNKEPT,
         },
         DEAD: {
@@ -113,10 +114,12 @@ SURVEY_TRIES = 8
 """Tries to get a survey, some four minutes; then the session comes home without what it says."""
 RECORDING_TRIES = 5
 _UNREADABLE = 3009
+"""One that ended early is whole the next time; what is no recording stays so."""
 _ERROR = 3019
 _NO_END = 3020
 _USELESS = frozenset({3008, 3013})
 _PACED = frozenset({3007, 3011})
+_NO_RECORDING = frozenset({3021, 3022})
 
 
 def after_report(report: SessionReport | None, *, waited: float, import_external: bool) -> Verdict:
@@ -207,10 +210,15 @@ def after_look(*, found: bool | None, looks: int, sight: bool) -> str:
 
 
 def after_recording_error(error: RelayError, *, tries: int) -> Verdict:
-    """Decide about a recording that could not be kept. `tries` counts failures of this one, this one included."""
-    if error.retryable or tries < RECORDING_TRIES:
+    """Decide about a recording that could not be kept. `tries` counts failures of this one, this one included.
+
+    One that the appliance no longer has, or that is too large, is given up at once. The appliance's other words may
+    mean that it is not ready yet.
+    """
+    patience = REFUSED_TRIES if error.number == _ERROR else RECORDING_TRIES
+    if error.number not in _NO_RECORDING and (error.retryable or tries < patience):
         return Verdict("put off")
-    return Verdict("not kept", error.number)
+    return Verdict("part refused", error.number)
 
 
 def _passes(error: ServiceNowError, tries: int) -> bool:

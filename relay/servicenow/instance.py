@@ -57,6 +57,7 @@ class Instance:
     _token_client: HttpClient = field(repr=False)
     _imports: Lane = field(repr=False)
     _batcher: Batcher = field(repr=False)
+    _files: list[Lane] = field(default_factory=list, repr=False)
 
     @classmethod
     def connect(
@@ -115,13 +116,18 @@ class Instance:
         return TableAnchor(table, field, self._lanes["lookup"])
 
     def sessions(self, tables: Iterable[Table]) -> SessionRecords:
-        """Where sessions go; their rows to these tables."""
-        return SessionRecords(tables, self._imports, self._batcher, self.shared.clock)
+        """Where one appliance's sessions go; their rows to these tables.
+
+        Its files have a session of their own: an upload may take hours, in which nothing else waits for it.
+        """
+        files = Lane([Session(self.shared, self._auth, "file")])
+        self._files.append(files)
+        return SessionRecords(tables, self._imports, self._batcher, self.shared.clock, files)
 
     async def aclose(self) -> None:
         """Close all connections."""
         await self.vendor.aclose()
-        for lane in (*self._lanes.values(), self._imports):
+        for lane in (*self._lanes.values(), self._imports, *self._files):
             await lane.aclose()
         await self._token_client.aclose()
 

@@ -36,11 +36,15 @@ class SessionRecords:
         lane: the sessions to use.
         batcher: makes batches of several calls; not the queue's, so that neither makes the other's smaller.
         clock: this machine's clocks.
+        files: the sessions to use for files; absent: `lane`.
 
     """
 
-    def __init__(self, tables: Iterable[Table], lane: Lane, batcher: Batcher, clock: Clock) -> None:
+    def __init__(
+        self, tables: Iterable[Table], lane: Lane, batcher: Batcher, clock: Clock, files: Lane | None = None
+    ) -> None:
         self._lane = lane
+        self._files = lane if files is None else files
         self._batcher = batcher
         self._clock = clock
         self._writers = {table.name: RowWriter(table, lane, batcher) for table in tables}
@@ -113,8 +117,8 @@ class SessionRecords:
 
     async def find_file(self, record: Place, name: str, size: int) -> Attached | None:
         """The attachment of a record by name and size, so that what is there need not be fetched again."""
-        return await session_files.find_file(self._lane, record, name, size)
+        return await session_files.find_file(self._files, record, name, size)
 
     async def attach(self, record: Place, name: str, content: Streamed, content_type: str) -> Attached:
         """Attach a file of any size to a record unless it is there."""
-        return await session_files.attach(self._lane, record, name, content, content_type)
+        return await session_files.attach(self._files, record, name, content, content_type)

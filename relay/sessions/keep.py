@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import structlog
 
-from relay.core.errors import RelayError
+from relay.core.errors import RelayError, StorageError
 from relay.core.jobs import Job
+from relay.core.recordings import SCREEN, shell_name
 from relay.core.session_job import after_recording_error
 from relay.core.session_report import SessionReport
 from relay.jobs.ledger import Move, trace_of
@@ -33,27 +34,43 @@ class Keep:
         parts = self._parts
         if parts.keeper is not None and parts.sites[job.lane].recordings in {"attach", "store"}:
             report = await stored_report(parts, job)
-            left = [name for name in _names(report) if name not in job.data.get("kept", ())]
+            refused = job.data.get("refused") or []
+            done = {*job.data.get("kept", ()), *(name for name, _ in refused)}
+            left = [name for name in _names(report) if name not in done]
             if left:
-                await parts.ledger.step(await self._next(parts.keeper, job, left[0]))
+                await parts.ledger.step(await self._next(parts.keeper, job, left[0], report))
+                return
+            if refused:  # an administrator who has the job tried again has all of these tried again
+                await parts.ledger.step(Move(job, "not kept", data={"refused": None, "code": refused[0][1]}))
                 return
         await parts.ledger.step(Move(job, "kept", data={"tries": None, "code": None}, bodies=GONE))
 
-    async def _next(self, keeper: Keeper, job: Job, name: str) -> Move:
+    async def _next(self, keeper: Keeper, job: Job, name: str, report: SessionReport) -> Move:
+        ended = None if report.ended is None else report.ended.seconds
+        row = job.data.get("row", "")
+        subject = f"recordings {job.lane}"
         try:
-            await keeper.keep(Recording(job.lane, job.data["lsid"], name, job.data.get("row", ""), task_of(job)))
+            await keeper.keep(Recording(job.lane, job.data["lsid"], name, row, task_of(job), ended))
         except RelayError as error:
-            tries = job.data.get("tries", 0) + 1
-            verdict = after_recording_error(error, tries=tries)
-            log.warning("sessions.not_kept", appliance=job.lane, name=name, code=error.code, error=error.text)
-            if verdict.event == "put off":
-                return Move(job, verdict.event, data={"tries": tries}, wait=delay(self._parts, tries, error))
-            return Move(job, verdict.event, data={"tries": None, "code": verdict.code})
+            if isinstance(error, StorageError):
+                self._parts.conditions.fail(subject, error)
+            return self._failed(job, name, error)
+        self._parts.conditions.clear(subject)
         return Move(job, "part kept", data={"kept": [*job.data.get("kept", ()), name], "tries": None})
+
+    def _failed(self, job: Job, name: str, error: RelayError) -> Move:
+        tries = job.data.get("tries", 0) + 1
+        verdict = after_recording_error(error, tries=tries)
+        log.warning("sessions.not_kept", appliance=job.lane, name=name, code=error.code, error=error.text)
+        if verdict.event == "put off":
+            return Move(job, verdict.event, data={"tries": tries}, wait=delay(self._parts, tries, error))
+        # The session's other recordings may well be there.
+        refused = [*(job.data.get("refused") or []), [name, verdict.code]]
+        return Move(job, verdict.event, data={"refused": refused, "tries": None})
 
 
 def _names(report: SessionReport) -> Iterator[str]:
     """The recordings of a session, each once."""
     if report.recording_view_url or report.recording_download_url:
-        yield "screen"
-    yield from dict.fromkeys(f"shell {one.instance}" for one in report.shell_recordings)
+        yield SCREEN
+    yield from dict.fromkeys(shell_name(one.instance) for one in report.shell_recordings)

@@ -130,6 +130,7 @@ class Recording:
         name: tells it apart from others of the session: `screen`, `shell 0`.
         row: the sys_id of the session's row, "" where no rows are written.
         task: the session's task, None without one.
+        ended: when the session ended, seconds since the epoch by the report; None when that cannot be read.
 
     """
 
@@ -138,6 +139,7 @@ class Recording:
     name: str
     row: str
     task: Place | None
+    ended: int | None = None
 
 
 class Keeper(Protocol):

@@ -12,6 +12,8 @@ from relay.sessions.parts import KIND, Parts
 from relay.sessions.write import Write
 
 AT_ONCE = 100
+LONGEST = 86_400.0
+"""Seconds that one recording may take. What ends a stalled one is that nothing comes any more, and much earlier."""
 
 
 def stages(parts: Parts) -> list[Stage]:
@@ -32,5 +34,8 @@ def stages(parts: Parts) -> list[Stage]:
         *(Stage(f"notes {name}", KIND, (WRITTEN,), Note(parts), lane=name, open=parts.open) for name in parts.sites),
         Stage("notes abandoned", KIND, (NOTING,), Abandoned(parts), size=lambda: AT_ONCE),
         Stage("notes unknown", KIND, (ASKING,), Ask(parts), accepts=ours, open=parts.open),
-        *(Stage(f"recordings {name}", KIND, (NOTED,), Keep(parts), lane=name, open=parts.open) for name in parts.sites),
+        *(
+            Stage(f"recordings {name}", KIND, (NOTED,), Keep(parts), lane=name, open=parts.open, longest=LONGEST)
+            for name in parts.sites
+        ),
     ]

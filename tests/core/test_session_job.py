@@ -182,9 +182,14 @@ def test_a_note_counts_as_absent_only_to_who_can_see(found: bool | None, looks: 
     [
         (ApplianceError(3001), 99, "put off"),
         (StorageError(5004), 99, "put off"),
-        (ApplianceError(3019), RECORDING_TRIES - 1, "put off"),
-        (ApplianceError(3019), RECORDING_TRIES, "not kept"),
-        (ServiceNowError(2015), RECORDING_TRIES, "not kept"),
+        (StorageError(5014), 99, "put off"),
+        (ApplianceError(3013), RECORDING_TRIES - 1, "put off"),
+        (ApplianceError(3013), RECORDING_TRIES, "part refused"),
+        (ApplianceError(3019), REFUSED_TRIES - 1, "put off"),
+        (ApplianceError(3019), REFUSED_TRIES, "part refused"),
+        (ApplianceError(3021), 1, "part refused"),
+        (ApplianceError(3022), 1, "part refused"),
+        (ServiceNowError(2015), RECORDING_TRIES, "part refused"),
     ],
 )
 def test_a_recording_that_cannot_be_kept(error: ApplianceError, tries: int, event: str) -> None:
@@ -194,7 +199,7 @@ def test_a_recording_that_cannot_be_kept(error: ApplianceError, tries: int, even
 
 @given(APPLIANCE, SERVICENOW, TRIES)
 def test_every_decision_is_in_the_table(appliance: ApplianceError, servicenow: ServiceNowError, tries: int) -> None:
-    """Whatever the error, its state has the event, and what ends in DEAD or UNKEPT has a code."""
+    """Whatever the error, its state has the event, and what ends in DEAD, or a recording's refusal, has a code."""
     for state, verdict in (
         ("NOTICED", after_fetch_error(appliance, tries=tries)),
         ("FETCHED", after_rows_error(servicenow, tries=tries)),
@@ -203,7 +208,7 @@ def test_every_decision_is_in_the_table(appliance: ApplianceError, servicenow: S
         ("NOTED", after_recording_error(servicenow, tries=tries)),
     ):
         target = SESSION.advance(state, verdict.event)
-        assert (verdict.code in REGISTRY) == (target in {"DEAD", "UNKEPT"})
+        assert (verdict.code in REGISTRY) == (target == "DEAD" or verdict.event == "part refused")
 
 
 @given(st.integers(1, 1000), st.floats(0, 1, exclude_max=True))

@@ -1,6 +1,6 @@
 """When new work may be taken."""
 
-from relay.core.space import RESERVE, may_claim
+from relay.core.space import KEEPSAKES, RESERVE, may_claim, may_keep
 
 
 def test_new_work_stops_before_the_disk_is_full() -> None:
@@ -9,3 +9,10 @@ def test_new_work_stops_before_the_disk_is_full() -> None:
     assert may_claim(RESERVE)
     assert not may_claim(RESERVE - 1)
     assert not may_claim(0)
+
+
+def test_recordings_leave_more_room_than_work_needs() -> None:
+    """A recording may be written while a multiple of the reserve is left after it, never what stops new work."""
+    assert may_keep(KEEPSAKES + 100, 100)
+    assert not may_keep(KEEPSAKES + 99, 100)
+    assert may_claim(KEEPSAKES - 1)

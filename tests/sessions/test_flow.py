@@ -6,6 +6,7 @@ import pytest
 from support.sessionflow import PLACE, World, in_world
 
 from relay.core.session_rows import RowSettings
+from relay.jobs.ledger import Move
 
 
 @in_world()
@@ -241,6 +242,30 @@ async def test_a_recording_that_cannot_be_kept_waits_for_an_administrator(world:
     await life.run(300)
     assert (world.state(lsid), world.job(lsid).data["code"]) == ("UNKEPT", 2015)
     assert world.records.notes_of(lsid) == 1
+    await life.stop()
+
+
+@in_world(sweep=0, recordings="attach")
+async def test_one_recording_that_cannot_be_kept_holds_up_no_other(world: World) -> None:
+    """The others are kept first; when an administrator has the job tried again, that one is tried again."""
+    world.keeps = True
+    lsid = world.session(1, recordings=3)
+    world.records.faults["keep"].extend(["gone", "", "disk"])
+    life = world.life()
+    await life.inbox.put(world.post(lsid))
+    while not life.conditions.all():
+        await life.run(0.1)
+    assert [one.subject for one in life.conditions.all()] == ["recordings default"]
+    await life.run(120)
+    job = world.job(lsid)
+    assert (job.state, job.data["code"], job.data["kept"]) == ("UNKEPT", 3021, ["shell 0", "shell 1"])
+    assert life.conditions.all() == []
+    await life.ledger.step(Move(job, "retried", data={"tries": None, "failed": None, "code": None}))
+    await life.run(60)
+    assert world.state(lsid) == "DONE"
+    assert set(world.records.kept.values()) == {1}
+    assert len(world.records.kept) == 3
+    assert {one.ended for one in world.records.kept_with} == {int(world.boxes.sessions["default", lsid].ended)}
     await life.stop()
 
 

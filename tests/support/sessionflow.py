@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any, cast
 
-from relay.core.errors import ApplianceError, ServiceNowError, StorageError
+from relay.core.errors import ApplianceError, RelayError, ServiceNowError, StorageError
 from relay.core.jobs import Job
 from relay.core.note import DEFAULT_TEMPLATE, mark, read_template
 from relay.core.posts import Post
@@ -56,11 +56,13 @@ PLACE = Place("incident", TASK)
 ITEM = "cd" * 16
 """The configuration item of every session that has one."""
 ITEM_PLACE = Place("cmdb_ci", ITEM)
-PLAIN: Mapping[str, Callable[[], ServiceNowError]] = {
+PLAIN: Mapping[str, Callable[[], RelayError]] = {
     "not sent": lambda: ServiceNowError(2001, "not sent"),
     "busy": lambda: ServiceNowError(2007, "busy", after=3.0),
     "refused": lambda: ServiceNowError(2015, "refused"),
     "forbidden": lambda: ServiceNowError(2006, "forbidden"),
+    "gone": lambda: ApplianceError(3021, "gone"),
+    "disk": lambda: StorageError(5014, "disk"),
 }
 
 

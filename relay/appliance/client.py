@@ -21,7 +21,7 @@ from relay.appliance.token import Token, error_name
 from relay.config.model import ApplianceSettings
 from relay.core import limits
 from relay.core.errors import ApplianceError
-from relay.core.limits import Usage, Wait
+from relay.core.limits import Urgency, Usage, Wait
 from relay.core.policy_values import ApplianceRequest
 from relay.core.record import Reply
 from relay.host.bodies import BodyLimit
@@ -111,7 +111,7 @@ class Appliance:
                     await self._account.token()
             except TimeoutError:
                 raise ApplianceError(3015, f"{self._name}: still waiting for a token", after=PATIENCE) from None
-        await self._start(until, reserved=request.reserved)
+        await self._start(until, urgency=request.urgency)
 
     async def call(self, request: ApplianceRequest) -> Reply:
         """Send a call once; after a 401 that does not say why, once more with a new token.
@@ -172,11 +172,11 @@ class Appliance:
         while not self._lanes.empty():
             await self._lanes.get_nowait().aclose()
 
-    async def _start(self, until: float, *, reserved: bool) -> None:
+    async def _start(self, until: float, *, urgency: Urgency) -> None:
         """Count a call, when its turn comes by `until`."""
         while True:
             now = self._clock.monotonic()
-            self._usage, wait = limits.take(self._limits, self._usage, now, reserved=reserved)
+            self._usage, wait = limits.take(self._limits, self._usage, now, urgency=urgency)
             if not wait.seconds:
                 return
             if now + wait.seconds > until:
@@ -192,7 +192,7 @@ class Appliance:
         return ApplianceError(number, f"{self._name}: {what}", after=wait.seconds)
 
     async def _post_for_token(self, headers: Pairs, body: bytes) -> HttpResponse:
-        await self._start(self._clock.monotonic() + PATIENCE, reserved=True)
+        await self._start(self._clock.monotonic() + PATIENCE, urgency="urgent")
         request = HttpRequest(
             "POST",
             f"{self.target.origin}/oauth2/token",
@@ -270,7 +270,7 @@ class Appliance:
         another = await self._account.replace(token)
         if another is None:
             return response
-        self._usage, wait = limits.take(self._limits, self._usage, self._clock.monotonic(), reserved=request.reserved)
+        self._usage, wait = limits.take(self._limits, self._usage, self._clock.monotonic(), urgency=request.urgency)
         if wait.seconds:
             return response
         response = await self._exchange(lane, request, another)

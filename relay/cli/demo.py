@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from relay.cli.demo_sessions import DROP_IN, Sessions
 from relay.cli.output import FAILED, data, print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -20,13 +21,14 @@ if TYPE_CHECKING:
     from relay.cli.daemon_process import DaemonProcess
     from relay.sandbox.box import Sandbox
     from relay.sandbox.oracle import Summary
+    from relay.sandbox.sessionoracle import SessionSummary
     from relay.sandbox.work import Job
 
-_DROP_IN = """\
+_DROP_IN = f"""{DROP_IN}\
 servicenow:
-  poll: {interval: 500ms}
+  poll: {{interval: 500ms}}
 appliances:
-  appliance3: {retry_for: 3s}
+  appliance3: {{retry_for: 3s}}
 """
 DEAD = "appliance3"
 UNKNOWN = ": BSR-3010: "
@@ -39,6 +41,7 @@ class Shown:
     """What the demonstration found."""
 
     summary: Summary
+    sessions: SessionSummary
     latencies: Sequence[float]
     requests: int
     seconds: float
@@ -60,6 +63,7 @@ class Shown:
     def good(self) -> bool:
         """Whether every promise was kept."""
         whole = not self.summary.violations and not self.summary.waiting and not self.surprises
+        whole = whole and self.sessions.good and self.sessions.imported == self.sessions.sessions > 0
         return whole and self.exit_code == 0 and self.audit and self.kills > 0
 
 
@@ -70,7 +74,9 @@ class Shown:
 def command(jobs: int, seconds: int, *, as_json: bool) -> None:
     """Show the main job: both stand-ins, the real daemon killed in the middle, and every promise checked.
 
-    Exit code 0 only when every record was answered exactly once and no call was made twice that must not be.
+    Records are carried from ServiceNow to the appliances, and sessions that end there come home to ServiceNow. Exit
+    code 0 only when every record was answered exactly once, no call was made twice that must not be, and every session,
+    event and work note is there once.
     """
     found = asyncio.run(_demonstrate(jobs, float(seconds)))
     if as_json:
@@ -85,7 +91,7 @@ async def _demonstrate(number: int, seconds: float) -> Shown:
     from relay.cli.daemon_process import DaemonProcess  # noqa: PLC0415  # `--help` stays light
     from relay.sandbox.box import Sandbox  # noqa: PLC0415  # as above
 
-    async with Sandbox.start(products=("pra", "rs", "pra")) as box:
+    async with Sandbox.start(products=("pra", "rs", "pra"), relay_port=0) as box:
         drop_ins = box.directory / "conf.d"
         drop_ins.mkdir(mode=0o700)
         (drop_ins / "demo.yaml").write_text(_DROP_IN)
@@ -93,16 +99,19 @@ async def _demonstrate(number: int, seconds: float) -> Shown:
         await box.doors[DEAD].close()
         jobs = _work(box, number)
         box.put(jobs)
-        say(f"{number} records wait in the queue of {box.agent}; the relay starts")
+        answering = [name for name in box.appliances if name != DEAD]
+        sessions = Sessions(box, answering, (max(2, number // 40), max(2, number // 100)))
+        say(f"{number} records wait in the queue of {box.agent}, {sessions.number} sessions are held; the relay starts")
         started = time.monotonic()
         async with DaemonProcess(box.config_file) as daemon:
-            kills = await _carry(box, daemon, jobs, started + seconds)
+            kills = await _carry(box, daemon, jobs, sessions, started + seconds)
             if daemon.alive:
-                await _settle(box, jobs, started + seconds)
+                await _settle(box, jobs, sessions, started + seconds)
             took = time.monotonic() - started
             code = await daemon.stop()
         return Shown(
             box.check(final=True),
+            sessions.judge(final=True),
             sorted(_latencies(box, jobs)),
             box.servicenow.requests["all"],
             took,
@@ -126,8 +135,8 @@ def _work(box: Sandbox, number: int) -> list[Job]:
     return jobs
 
 
-async def _carry(box: Sandbox, daemon: DaemonProcess, jobs: Sequence[Job], until: float) -> int:
-    """Watch the answers come; kill the daemon once half of them are there. Returns how often it was killed."""
+async def _carry(box: Sandbox, daemon: DaemonProcess, jobs: Sequence[Job], sessions: Sessions, until: float) -> int:
+    """Watch the answers come; end the sessions, then kill the daemon. Returns how often it was killed."""
     kills = 0
     with _progress() as progress:
         bar = progress.add_task("answers", total=len(jobs))
@@ -135,6 +144,8 @@ async def _carry(box: Sandbox, daemon: DaemonProcess, jobs: Sequence[Job], until
             answered = _show(progress, bar, box, jobs)
             if answered == len(jobs):
                 break
+            if not sessions.ended and answered >= len(jobs) // 3:
+                sessions.end()
             if kills == 0 and answered >= len(jobs) // 2:
                 await daemon.kill()
                 kills = 1
@@ -162,13 +173,13 @@ def _show(progress: Progress, bar: TaskID, box: Sandbox, jobs: Sequence[Job]) ->
     return answered
 
 
-async def _settle(box: Sandbox, jobs: Sequence[Job], until: float) -> None:
-    """Give the lazy closing its time."""
+async def _settle(box: Sandbox, jobs: Sequence[Job], sessions: Sessions, until: float) -> None:
+    """Give the lazy closing and the sessions their time."""
     ours = {job.sys_id for job in jobs}
 
     def closed() -> bool:
         rows = box.servicenow.tables.rows("ecc_queue")
-        return all(row["state"] == "processed" for row in rows if row["sys_id"] in ours)
+        return all(row["state"] == "processed" for row in rows if row["sys_id"] in ours) and sessions.home()
 
     with contextlib.suppress(TimeoutError):
         await box.servicenow.tables.until(closed, max(0.0, until - time.monotonic()))
@@ -202,6 +213,7 @@ def _facts(found: Shown) -> Mapping[str, object]:
         "latency_p99": _percentile(found.latencies, 99),
         "requests_per_job": round(found.requests / summary.jobs, 3),
         "seconds": round(found.seconds, 2),
+        "sessions": found.sessions.facts(),
         "audit_verified": found.audit,
         "exit_code": found.exit_code,
     }
@@ -221,13 +233,15 @@ def _print(found: Shown) -> None:
         ("executed more than once, though it must not be", str(twice)),
         ("SIGKILL during the work", str(found.kills)),
         ("under way at the SIGKILL, answered 'outcome unknown'", str(len(found.unknown))),
+        ("sessions that came home, of those that ended", f"{found.sessions.imported} of {found.sessions.sessions}"),
+        ("their events and work notes, each there once", f"{found.sessions.events} and {found.sessions.notes}"),
         ("audit log verifies", "yes" if found.audit else "NO"),
         ("record to answer, p50 / p99", f"{_percentile(found.latencies, 50)} s / {_percentile(found.latencies, 99)} s"),
         ("requests to ServiceNow a job", f"{found.requests / summary.jobs:.2f}"),
         ("time", f"{found.seconds:.1f} s"),
     ]
     print_table(("what", "found"), rows)
-    for wrong in (*summary.violations, *found.surprises):
+    for wrong in (*summary.violations, *found.sessions.violations, *found.surprises):
         say(f"WRONG: {wrong}")
     data("")
     data("every promise was kept" if found.good else "NOT every promise was kept")

@@ -109,7 +109,7 @@ def rebuild(
         content_type=content_type,
         accept=_accept(operation, accept),
         safe=operation.safe,
-        reserved=operation.reserved,
+        urgency="urgent" if operation.reserved else "ordinary",
         max_bytes=operation.max_bytes,
         types=operation.types,
     )

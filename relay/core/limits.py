@@ -26,6 +26,10 @@ RESERVED_CALLS = 5
 RESERVED_SHARE = 0.2
 """Share of the hourly budget that only urgent work may use."""
 
+PATIENT_SHARE = 0.5
+"""Share of both that patient work keeps off: it starts only while nobody has used more than the other half, so that the
+import of a thousand sessions leaves every record of the queue its turn."""
+
 DEFAULT_HOLD = 10.0
 """Seconds to wait after a 429 that says nothing else; what the vendor's other clients wait."""
 
@@ -33,6 +37,8 @@ LONGEST_HOLD = HOUR
 """A 429 cannot stop the relay for longer: the budget itself is hourly."""
 
 Why = Literal["", "second", "hour", "account", "held"]
+Urgency = Literal["urgent", "ordinary", "patient"]
+"""`urgent`: may use what is kept for such calls. `patient`: nobody waits for it; it goes after all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,12 @@ class Window:
     def width(self) -> float:
         """Seconds of one slot."""
         return self.span / self.slots
+
+    def kept(self, urgency: Urgency) -> int:
+        """How many calls such a one must leave to others."""
+        if urgency == "patient":
+            return max(self.reserve, math.floor(self.most * PATIENT_SHARE))
+        return 0 if urgency == "urgent" else self.reserve
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,21 +107,21 @@ def limits_of(per_second: float, per_hour: int) -> Limits:
     )
 
 
-def take(limits: Limits, usage: Usage, now: float, *, reserved: bool) -> tuple[Usage, Wait]:
+def take(limits: Limits, usage: Usage, now: float, *, urgency: Urgency) -> tuple[Usage, Wait]:
     """Start a call if it may start now.
 
     Args:
         limits: the account's limits.
         usage: what it has used.
         now: monotonic seconds.
-        reserved: the call may use what is kept for urgent ones.
+        urgency: the call's.
 
     """
     waits = (
         Wait(usage.held_until - now, "held"),
-        _wait_budget(usage.budget, now, reserved=reserved),
-        Wait(_wait_window(limits.hour, usage.hour, now, reserved=reserved), "hour"),
-        Wait(_wait_window(limits.second, usage.second, now, reserved=reserved), "second"),
+        _wait_budget(usage.budget, now, urgency=urgency),
+        Wait(_wait_window(limits.hour, usage.hour, now, urgency=urgency), "hour"),
+        Wait(_wait_window(limits.second, usage.second, now, urgency=urgency), "second"),
     )
     longest = max(waits, key=lambda wait: wait.seconds)
     if longest.seconds > 0:
@@ -156,13 +168,14 @@ def _number(text: str | None) -> float | None:
     return float(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 12 else None  # noqa: PLR2004  # sane
 
 
-def _wait_budget(budget: Budget | None, now: float, *, reserved: bool) -> Wait:
+def _wait_budget(budget: Budget | None, now: float, *, urgency: Urgency) -> Wait:
     """The account's own hour as the appliance sees it, filling up evenly since it was last told."""
     if budget is None:
         return Wait(0.0, "account")
     rate = budget.most / HOUR
     level = min(budget.most, budget.left + (now - budget.since) * rate)
-    needed = 1 + (0 if reserved else math.floor(budget.most * RESERVED_SHARE))
+    share = {"urgent": 0.0, "ordinary": RESERVED_SHARE, "patient": PATIENT_SHARE}[urgency]
+    needed = 1 + math.floor(budget.most * share)
     return Wait(max(0.0, (needed - level) / rate), "account")
 
 
@@ -171,10 +184,10 @@ def _oldest(window: Window, now: float) -> int:
     return math.floor((now - window.span) / window.width)
 
 
-def _wait_window(window: Window, used: tuple[tuple[int, int], ...], now: float, *, reserved: bool) -> float:
+def _wait_window(window: Window, used: tuple[tuple[int, int], ...], now: float, *, urgency: Urgency) -> float:
     oldest = _oldest(window, now)
     counted = [(slot, calls) for slot, calls in used if slot >= oldest]
-    free = window.most - (0 if reserved else window.reserve) - sum(calls for _, calls in counted)
+    free = window.most - window.kept(urgency) - sum(calls for _, calls in counted)
     for slot, calls in counted:
         if free > 0:
             break

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from relay.core.jobs import Json
+from relay.core.limits import Urgency
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,8 +14,8 @@ class ApplianceRequest:
     """A call as the policy rebuilt it from an operation and its validated arguments.
 
     `path` starts with `/` and is percent-encoded; `query` and form pairs are not. Exactly the bytes made of this value
-    are sent. `safe`: may be repeated after an unknown outcome. `reserved`: may use the part of the rate limit kept for
-    urgent calls. `max_bytes` 0 means the appliance's own limit. `types` empty means any content type.
+    are sent. `safe`: may be repeated after an unknown outcome. `urgency`: see `relay.core.limits`. `max_bytes` 0 means
+    the appliance's own limit. `types` empty means any content type.
     """
 
     appliance: str
@@ -26,7 +27,7 @@ class ApplianceRequest:
     content_type: str | None = None
     accept: str | None = None
     safe: bool = False
-    reserved: bool = False
+    urgency: Urgency = "ordinary"
     max_bytes: int = 0
     types: tuple[str, ...] = ()
 

@@ -174,7 +174,7 @@ class Sandbox:
             targets = [Target(name, row.url, row.product) for name, row in box.appliances.items()]
             instance = Target(box.agent.removeprefix("mid.server."), box.servicenow.url)
             listener = None if relay_port is None else box.listener(relay_port or free_port())
-            write_configuration(directory, box.ca_file, box.secrets, instance, targets, listener)
+            write_configuration(directory, box.ca_file, box.secrets, instance, targets, listener=listener)
             yield box
 
 

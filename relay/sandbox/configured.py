@@ -72,6 +72,7 @@ def write_configuration(
     secrets: Mapping[str, str],
     instance: Target,
     appliances: Sequence[Target],
+    *,
     listener: Listener | None = None,
 ) -> Path:
     """Write `credentials/*`, `state/` and `relay.yaml` into a sandbox's folder; returns the configuration's path."""

@@ -188,6 +188,7 @@ async def _asked(parts: Parts, appliance: str, name: str, more: tuple[tuple[str,
         path="/api/reporting",
         query=(("generate_report", name), *more),
         safe=True,
+        urgency="patient",
     )
     await parts.appliances.admit(request)
     reply = await parts.appliances.call(request)

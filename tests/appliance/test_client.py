@@ -169,7 +169,7 @@ async def test_a_429_was_not_executed(
         assert (caught.value.number, caught.value.maybe_sent, caught.value.retryable) == (3007, False, True)
         assert caught.value.after == pytest.approx(pause)
         with pytest.raises(ApplianceError) as held:
-            await appliance.admit(work(reserved=True))
+            await appliance.admit(work(urgency="urgent"))
         assert (held.value.number, held.value.after) == (3007, pytest.approx(pause))
         assert "asked to wait" in held.value.detail
         bench.clock.now += pause
@@ -196,9 +196,9 @@ async def test_the_rate_of_a_second(bench: Bench, certificate: Certificate) -> N
             await appliance.admit(work())
         assert bench.clock.sleeps == []
         for _ in range(2):
-            await appliance.admit(work(reserved=True))
+            await appliance.admit(work(urgency="urgent"))
         assert bench.clock.sleeps == []
-        await appliance.admit(work(reserved=True))
+        await appliance.admit(work(urgency="urgent"))
         assert len(bench.clock.sleeps) == 1
         assert 1.0 <= bench.clock.sleeps[0] <= 1.1
         await appliance.aclose()
@@ -226,7 +226,7 @@ async def test_the_hours_budget(bench: Bench, certificate: Certificate) -> None:
             await appliance.admit(work("/check_health"))
         with pytest.raises(ApplianceError) as caught:
             await appliance.admit(work("/check_health"))
-        await appliance.admit(work("/check_health", reserved=True))
+        await appliance.admit(work("/check_health", urgency="urgent"))
         await appliance.aclose()
     assert caught.value.number == 3011
     assert caught.value.after is not None
@@ -244,7 +244,7 @@ async def test_the_appliances_own_count_is_obeyed(bench: Bench, certificate: Cer
             await appliance.call(work())
         with pytest.raises(ApplianceError) as caught:
             await appliance.admit(work())
-        await appliance.admit(work(reserved=True))
+        await appliance.admit(work(urgency="urgent"))
         await appliance.aclose()
     assert caught.value.number == 3011
     assert "appliance counts" in caught.value.detail

@@ -15,6 +15,7 @@ from relay.core.limits import (
     DEFAULT_HOLD,
     LONGEST_HOLD,
     Limits,
+    Urgency,
     Usage,
     Wait,
     Window,
@@ -29,15 +30,19 @@ SHIPPED = limits_of(20, 15_000)
 STARTS = st.floats(0, 1e7)
 
 
+def named(reserved: bool) -> Urgency:
+    return "urgent" if reserved else "ordinary"
+
+
 def run(limits: Limits, calls: list[tuple[float, bool]], start: float, *, patient: bool) -> list[tuple[float, bool]]:
     """The calls that started, with their times. `patient` ones come back when they are told to."""
     usage, now, started = Usage(), start, []
     for pause, reserved in calls:
         now += pause
-        usage, wait = take(limits, usage, now, reserved=reserved)
+        usage, wait = take(limits, usage, now, urgency=named(reserved))
         if wait.seconds and patient:
             now += wait.seconds
-            usage, again = take(limits, usage, now, reserved=reserved)
+            usage, again = take(limits, usage, now, urgency=named(reserved))
             assert not again.seconds, "a wait is long enough"
             started.append((now, reserved))
         elif not wait.seconds:
@@ -98,7 +103,7 @@ def test_urgent_calls_find_their_reserve(start: float) -> None:
     for reserved in (False, True):
         count = 0
         while True:
-            usage, wait = take(SHIPPED, usage, start, reserved=reserved)
+            usage, wait = take(SHIPPED, usage, start, urgency=named(reserved))
             if wait.seconds:
                 break
             count += 1
@@ -108,14 +113,29 @@ def test_urgent_calls_find_their_reserve(start: float) -> None:
     assert counts == [15, 5]
 
 
+def test_patient_calls_leave_half_of_everything_to_others() -> None:
+    """Of a second, an hour and the account's own budget patient calls start only within the first half."""
+    usage, count = Usage(), 0
+    while True:
+        usage, wait = take(SHIPPED, usage, 100.0, urgency="patient")
+        if wait.seconds:
+            break
+        count += 1
+    assert (count, wait.why) == (10, "second")
+    for told, why in (("7501", ""), ("7500", "account")):
+        _, wait = take(SHIPPED, observe(Usage(), 100.0, "15000", told, 0), 100.0, urgency="patient")
+        assert wait.why == why
+    assert limits_of(1, 1).hour.kept("patient") == 0  # who may call once may call
+
+
 def test_ordinary_calls_wait_for_as_many_urgent_ones_as_it_takes() -> None:
     """Urgent calls may use the whole second; an ordinary one waits until enough of them are over."""
     usage = Usage()
     for now, calls in ((100.0, 3), (100.5, 17)):
         for _ in range(calls):
-            usage, wait = take(SHIPPED, usage, now, reserved=True)
+            usage, wait = take(SHIPPED, usage, now, urgency="urgent")
             assert wait == Wait()
-    _, wait = take(SHIPPED, usage, 100.9, reserved=False)
+    _, wait = take(SHIPPED, usage, 100.9, urgency="ordinary")
     assert 0.6 < wait.seconds < 0.7
 
 
@@ -131,9 +151,9 @@ def test_the_hours_budget_is_told_apart() -> None:
     limits = limits_of(1000, 10)
     usage = Usage()
     for _ in range(8):
-        usage, wait = take(limits, usage, 100.0, reserved=False)
+        usage, wait = take(limits, usage, 100.0, urgency="ordinary")
         assert wait == Wait()
-    usage, wait = take(limits, usage, 100.0, reserved=False)
+    usage, wait = take(limits, usage, 100.0, urgency="ordinary")
     assert wait.why == "hour"
     assert 3500 < wait.seconds < 3700
 
@@ -161,7 +181,7 @@ def test_the_appliances_word_is_obeyed(remaining: int, under_way: int, reserved:
     limits = limits_of(100_000, 100_000_000)
     started = 0
     while True:
-        usage, wait = take(limits, usage, 50.0 + later, reserved=reserved)
+        usage, wait = take(limits, usage, 50.0 + later, urgency=named(reserved))
         if wait.seconds or started > 20_000:
             break
         started += 1
@@ -169,7 +189,7 @@ def test_the_appliances_word_is_obeyed(remaining: int, under_way: int, reserved:
     expected = min(15_000, remaining - under_way + later * 15_000 / 3600) - kept
     assert max(0, expected - 1.001) <= started <= max(0, expected + 0.001)
     assert wait.why == "account"
-    _, after = take(limits, usage, 50.0 + later + wait.seconds + 1e-6, reserved=reserved)
+    _, after = take(limits, usage, 50.0 + later + wait.seconds + 1e-6, urgency=named(reserved))
     assert not after.seconds
 
 
@@ -187,10 +207,10 @@ def test_a_429_stops_everything_for_a_while(now: float, seconds: float | None) -
     """Until its time is over nothing starts, urgent or not; the longest stop is an hour."""
     usage = hold(Usage(), now, seconds)
     pause = DEFAULT_HOLD if seconds is None else min(max(seconds, 0), LONGEST_HOLD)
-    _, wait = take(SHIPPED, usage, now, reserved=True)
+    _, wait = take(SHIPPED, usage, now, urgency="urgent")
     assert wait.seconds == pytest.approx(pause, abs=1e-6)
     assert wait.why == ("held" if wait.seconds else "")
-    assert not take(SHIPPED, usage, now + pause + 1e-6, reserved=True)[1].seconds
+    assert not take(SHIPPED, usage, now + pause + 1e-6, urgency="urgent")[1].seconds
     assert hold(usage, now, 0.0).held_until == usage.held_until
 
 
@@ -220,7 +240,7 @@ def test_usage_stays_small() -> None:
     """What is remembered does not grow with the calls."""
     usage = replace(Usage(), held_until=0.0)
     for step in range(3000):
-        usage, _ = take(SHIPPED, usage, 10 + step * 7.3, reserved=True)
+        usage, _ = take(SHIPPED, usage, 10 + step * 7.3, urgency="urgent")
     assert len(usage.second) <= 21
     assert len(usage.hour) <= 61
 

@@ -81,7 +81,7 @@ def test_what_the_operation_says_goes_along() -> None:
     assert (decision.request.safe, decision.request.max_bytes) == (True, 5 * 1024 * 1024)
     assert decision.arguments == {"generate_report": "VaultAccountActivity", "duration": "7"}
     key = allowed(TypedCall("session-key"), BOTH)
-    assert key.request.reserved
+    assert key.request.urgency == "urgent"
     assert not key.request.safe
 
 

@@ -92,7 +92,7 @@ class FakeBoxes:
         self.asked: list[dict[str, str]] = []
 
     async def admit(self, request: Any) -> None:
-        assert not request.reserved
+        assert request.urgency == "patient"
         assert request.safe
         if self.faults["admit"]:
             self.faults["admit"].popleft()

@@ -131,6 +131,7 @@ EVENTS = {
     "session.cannot_be_asked": "nobody can say whether the journal entry was written; it is not written again",
     "session.dead": "a post of which nothing can be made is kept",
     "session.discarded": "an administrator discarded the import",
+    "session.elsewhere": "another appliance, whose event it may have been as well, has the session",
     "session.fetched": "the session's whole report is on disk",
     "session.found": "the journal entry of unknown outcome is there",
     "session.found_at_start": "a journal entry was on its way when the relay stopped; ServiceNow is asked for it",

@@ -48,6 +48,7 @@ SESSION = StateTable(
             "not there yet": NOTICED,
             "put off": NOTICED,
             "started outside": LEFT,
+            "elsewhere": LEFT,
             "given up": DEAD,
             "unreadable": DEAD,
             "report refused": DEAD,
@@ -118,16 +119,21 @@ _UNREADABLE = 3009
 _ERROR = 3019
 _NO_END = 3020
 _USELESS = frozenset({3008, 3013})
-_PACED = frozenset({3007, 3011})
 _NO_RECORDING = frozenset({3021, 3022})
+_PACED = frozenset({3007, 3011})
 
 
-def after_report(report: SessionReport | None, *, waited: float, import_external: bool) -> Verdict:
+def after_report(
+    report: SessionReport | None, *, waited: float, import_external: bool, elsewhere: bool = False
+) -> Verdict:
     """Decide about a report that was read; None is the appliance's "nothing found".
 
-    `waited`: seconds since the session was named. What leads back to ServiceNow may be set while a session goes on, so
-    that whether it was started outside is asked at its end.
+    `waited`: seconds since the session was named. `elsewhere`: another appliance, whose it may be as well, has it. What
+    leads back to ServiceNow may be set while a session goes on, so that whether it was started outside is asked at its
+    end.
     """
+    if report is None and elsewhere:
+        return Verdict("elsewhere")
     if report is None:
         return Verdict("not there yet") if waited < MISSING_LIMIT else Verdict("given up", _NO_END)
     if report.running:

@@ -9,7 +9,8 @@ import structlog
 
 from relay.core.errors import ApplianceError
 from relay.core.jobs import Job
-from relay.core.session_job import LOOK, after_fetch_error, after_report, after_survey_error
+from relay.core.session_events import job_of
+from relay.core.session_job import DEAD, LOOK, NOTICED, after_fetch_error, after_report, after_survey_error
 from relay.core.session_report import SessionReport
 from relay.core.session_surveys import surveyed
 from relay.jobs.ledger import Move, trace_of
@@ -44,17 +45,24 @@ class Fetch:
             report = await parts.reader.session(document, lsid)
         except ApplianceError as error:
             return self._failed(job, error, document)
-        move = self._read(job, report, document)
+        elsewhere = report is None and await self._elsewhere(job)
+        move = self._read(job, report, document, elsewhere=elsewhere)
         if report is None or move.event != "fetched" or parts.sites[job.lane].product != "rs":
             return move
         return await self._surveyed(move, report)
 
-    def _read(self, job: Job, report: SessionReport | None, document: bytes) -> Move:
+    async def _elsewhere(self, job: Job) -> bool:
+        """Whether an appliance that the event may be of as well turned out to have the session."""
+        others = [job_of(name, job.data["lsid"]) for name in job.data.get("others", ())]
+        known = await self._parts.store.known(others) if others else {}
+        return any(state not in {NOTICED, DEAD} for state in known.values())
+
+    def _read(self, job: Job, report: SessionReport | None, document: bytes, *, elsewhere: bool) -> Move:
         now = self._parts.clock.wall()
         since, looks = job.data.get("since", now), job.data.get("looks", 0) + 1
         site = self._parts.sites[job.lane]
         external = site.import_external or job.data.get("by") == BY_HAND
-        verdict = after_report(report, waited=now - since, import_external=external)
+        verdict = after_report(report, waited=now - since, import_external=external, elsewhere=elsewhere)
         if verdict.event in {"still running", "not there yet"}:
             wait = LOOK.delay(looks, self._parts.jitter())
             return Move(job, verdict.event, data={"since": since, "looks": looks, "failed": None}, wait=wait)

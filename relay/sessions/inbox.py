@@ -7,7 +7,7 @@ nothing of the appliance, and an import waits until the appliance is enabled aga
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal
 
 import structlog
@@ -95,9 +95,10 @@ class SessionInbox:
         lsid = lsid_of(post.fields)
         if not lsid:
             return await self._take(post, [*jobs, _kept(post, UNREADABLE, NO_LSID)], importing)
+        others = [name for name in importing if name != post.appliance]
         if post.appliance in importing:
-            jobs.append(new_job(post.appliance, lsid, "event"))
-        return await self._take(post, jobs, [name for name in importing if name != post.appliance])
+            jobs.append(new_job(post.appliance, lsid, "event", others))
+        return await self._take(post, jobs, others)
 
     def _among(self, post: Post, modes: frozenset[str]) -> list[str]:
         """Those of the appliances whose event it may be that have one of these modes."""
@@ -151,9 +152,10 @@ async def notice(ledger: Ledger, store: Store, appliance: str, lsid: str, *, by:
     return await store_all(ledger, store, [new_job(appliance, lsid, by)])
 
 
-def new_job(appliance: str, lsid: str, by: str) -> NewJob:
-    """The job of a session that was just heard of."""
-    return NewJob(job_of(appliance, lsid), KIND, NOTICED, PRIORITY, appliance, data={"lsid": lsid, "by": by})
+def new_job(appliance: str, lsid: str, by: str, others: Sequence[str] = ()) -> NewJob:
+    """The job of a session that was just heard of. `others`: appliances whose it may be as well."""
+    data = {"lsid": lsid, "by": by, **({"others": list(others)} if others else {})}
+    return NewJob(job_of(appliance, lsid), KIND, NOTICED, PRIORITY, appliance, data=data)
 
 
 def again(job: Job | None) -> list[Move]:

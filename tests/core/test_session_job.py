@@ -101,6 +101,14 @@ def test_a_report_without_end_is_fetched_again(
     assert event in SESSION.rows["NOTICED"]
 
 
+def test_a_session_that_another_appliance_has_is_let_go() -> None:
+    """However long it was waited for; but not one that this appliance has as well."""
+    for waited in (0.0, MISSING_LIMIT):
+        verdict = after_report(None, waited=waited, import_external=True, elsewhere=True)
+        assert SESSION.advance("NOTICED", verdict.event) == "LEFT"
+    assert after_report(OURS, waited=0.0, import_external=True, elsewhere=True).event == "fetched"
+
+
 @pytest.mark.parametrize(
     ("number", "tries", "event"),
     [

@@ -139,3 +139,49 @@ async def test_a_pause_of_everything_stops_the_looks_too(world: World) -> None:
     await life.run(1)
     assert len(looks(world)) == 1
     await life.stop()
+
+
+@in_world(sweep=300.0)
+@pytest.mark.parametrize("lag", [0.0, 100.0])
+async def test_a_session_of_another_appliance_comes_home_from_there(world: World, lag: float) -> None:
+    """Whose an event is that two appliances may have sent, shows: the one is asked at once, the other lets it go."""
+    life = world.life()
+    await life.run(10)
+    lsid = world.session(1, box="second", ends_in=lag)
+    assert await life.inbox.put(world.post(lsid, others=("second",)))
+    assert world.job(lsid).data["others"] == ["second"]
+    await life.run(5 if not lag else 700)
+    assert world.job(lsid, "second").data["by"] == "sweep"
+    await life.run(400)
+    assert world.state(lsid) == "LEFT"
+    assert world.job(lsid, "second").state == "DONE"
+    assert world.records.notes_of(lsid) == 1
+    # A repetition changes nothing, also when only a memory is left of both.
+    assert not await life.inbox.put(world.post(lsid, others=("second",)))
+    await world.store.sweep("session", ["DONE", "LEFT"], world.clock.wall(), 0.0, 10)
+    assert not await life.inbox.put(world.post(lsid, others=("second",)))
+    await life.run(700)
+    assert not world.store.jobs
+    await life.stop()
+
+
+@in_world(sweep=300.0)
+async def test_a_session_that_no_appliance_knows_waits_for_an_administrator(world: World) -> None:
+    """The other was asked, and what it has no report of either is not let go."""
+    life = world.life()
+    await life.inbox.put(world.post(f"{1:032x}", others=("second",)))
+    await life.run(4500)
+    assert world.state(f"{1:032x}") == "DEAD"
+    assert world.job(f"{1:032x}").data["code"] == 3020
+    await life.stop()
+
+
+@in_world(sweep=300.0)
+async def test_a_session_of_the_first_appliance_is_not_let_go(world: World) -> None:
+    """What another might have, and has not, comes home from the first, however late its report is."""
+    life = world.life()
+    lsid = world.session(1, ends_in=400)
+    await life.inbox.put(world.post(lsid, others=("second",)))
+    await life.run(1500)
+    assert world.state(lsid) == "DONE"
+    await life.stop()

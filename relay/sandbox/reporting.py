@@ -72,6 +72,8 @@ def _error(appliance: Device, texts: dict[str, str]) -> Response:
 
 
 def _surveys(appliance: Device, form: Form, by: str) -> Response:
+    if form.get("report_type") not in {"rep", "team", "site"}:
+        return _error(appliance, BAD_PARAMETER)
     found = _select(appliance, form)
     if isinstance(found, Response):
         return found
@@ -105,7 +107,8 @@ def _recording(appliance: Device, form: Form, *, shell: bool) -> Response:
     film = _shell(session, form) if shell else session.recording
     if film is None or session.expired:
         return _error(appliance, EXPIRED)
-    return Response(200, [("Content-Type", "text/plain" if shell else "video/mp4")], film.pieces())
+    kind = "text/plain" if shell else "video/mp4"
+    return Response(200, [("Content-Type", kind)], film.pieces(), size=film.size if film.told else None)
 
 
 def _shell(session: Session, form: Form) -> Film | None:

@@ -1,8 +1,8 @@
 """Conservation of sessions: whether every one came home exactly once, told from both stand-ins' state alone.
 
-Violations are what must never be: a session, a selected event, a work note or a recording there twice, something of a
-session that no appliance has, a decision sent twice. With `final` the relay had all the time it needs, and what is
-missing is a violation too.
+Violations are what must never be: a session, a selected event, a work note, an entry on a configuration item or a
+recording there twice, something of a session that no appliance has, a decision sent twice. With `final` the relay had
+all the time it needs, and what is missing is a violation too.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ from relay.sandbox.journal import TABLE as JOURNAL
 from relay.sandbox.livesessions import Session
 from relay.sandbox.rows import Row
 from relay.sandbox.schema import EVENT, SESSION, VENDOR_EVENT
-from relay.sandbox.sessionreport import story
+from relay.sandbox.sessionreport import people, story
 
 _MARK = re.compile(r"\[session ([^\[\]]+)\]\s*\Z")
 _TIES = ("snow_task_id", "snow_cmdb_ci_id", "external_key")  # a session without one was not started from ServiceNow
+JOURNALS = {"notes": "work note on", "entries": "entry on item"}
+INFORMATION = "System Information Retrieved"
+SURVEYS = {"customer": "Customer Exit Survey", "representative": "Representative Exit Survey"}
 Key = tuple[str, str]
 
 
@@ -36,6 +39,7 @@ class Terms:
         external: sessions that name neither a task nor a configuration item are imported too.
         recordings: what is kept of them; only `attach` is looked at.
         forward: events are handed on to the vendor's application.
+        associate_ci: a configuration item is found by the endpoint's names too.
         session_table: where sessions are written to; nowhere when the instance has no such table.
         event_table: likewise for events.
         session: columns of a session's lsid, appliance and end.
@@ -47,6 +51,7 @@ class Terms:
     external: bool = True
     recordings: Literal["link", "attach", "store", "none"] = "link"
     forward: bool = False
+    associate_ci: bool = True
     session_table: str = SESSION
     event_table: str = EVENT
     session: tuple[str, str, str] = ("lsid", "appliance", "end_time")
@@ -63,6 +68,7 @@ class SessionSummary:
         imported: ended sessions with exactly one row.
         events: rows of events.
         notes: work notes on sessions.
+        entries: entries on sessions in the journals of configuration items.
         attached: attachments that are recordings.
         violations: what must never be.
 
@@ -73,6 +79,7 @@ class SessionSummary:
     imported: int
     events: int
     notes: int
+    entries: int
     attached: int
     violations: tuple[str, ...]
 
@@ -128,8 +135,9 @@ class _Court:
         self.counts: Counter[str] = Counter()
         self.rows = self._grouped(terms.session_table, terms.session)
         self.events = self._grouped(terms.event_table, terms.event)
-        self.notes = self._notes()
-        self.expected: dict[str, Counter[str]] = {}
+        self.notes, self.expected = self._marked("work_notes"), dict[str, Counter[str]]()
+        self.entries, self.informed = self._marked("comments"), dict[str, Counter[str]]()
+        self.open = instance.knobs.journal_insert
         self.digests = Counter(row["hash"] for row in self.tables.rows("sys_attachment"))
 
     def _grouped(self, table: str, columns: Sequence[str]) -> dict[Key, list[Row]]:
@@ -140,12 +148,12 @@ class _Court:
                 found.setdefault((lsid, appliance), []).append(row)
         return found
 
-    def _notes(self) -> dict[str, Counter[str]]:
-        """By lsid, the records with a work note that ends in a session's mark, and how many each has."""
+    def _marked(self, element: str) -> dict[str, Counter[str]]:
+        """By lsid, the records with an entry in this journal that ends in a session's mark, and how many each has."""
         found: dict[str, Counter[str]] = {}
         for row in self.tables.rows(JOURNAL):
             mark = _MARK.search(row["value"])
-            if mark is not None and row["element"] == "work_notes":
+            if mark is not None and row["element"] == element:
                 found.setdefault(mark[1], Counter())[row["element_id"]] += 1
         return found
 
@@ -162,9 +170,14 @@ class _Court:
         if self.final and wanted and any(not row.get(self.terms.session[2]) for row in rows):
             self._violation(f"{name}: its row has no end")
         told = Counter((event.kind, self.tables.stamp(event.timestamp)) for event in story(session, end))
+        told.update((SURVEYS[one.by], self.tables.stamp(one.timestamp)) for one in session.surveys if not running)
         self._events(name, key, told, wanted=wanted, running=running)
         if wanted and task is not None:
             self.expected.setdefault(session.lsid, Counter())[task["sys_id"]] += 1
+        item = self._item(session)
+        informs = (self.terms.events is None or INFORMATION in self.terms.events) and _has_information(session)
+        if wanted and informs and item is not None:
+            self.informed.setdefault(session.lsid, Counter())[item["sys_id"]] += 1
         if session.recording is not None or session.shells:
             self._films(name, session, attached=wanted and (bool(rows) or task is not None))
 
@@ -203,15 +216,20 @@ class _Court:
                 self._violation(f"{' '.join(reversed(key))}: a {what} of a session that nobody has")
 
     def noted(self) -> None:
-        """Each session that names a task has one work note on it, and there is no other note."""
-        for lsid in sorted(self.notes.keys() | self.expected.keys()):
-            found, expected = self.notes.get(lsid, Counter()), self.expected.get(lsid, Counter())
-            self.counts["notes"] += found.total()
-            for owner in sorted(found.keys() | expected.keys()):
-                self._times(f"{lsid}: its work note on {owner}", found[owner], expected[owner], must=True)
+        """Each session has one work note on the task that it names, one entry on its item, and there is no other."""
+        for what, found, expected, must in (
+            ("notes", self.notes, self.expected, True),
+            ("entries", self.entries, self.informed, self.open),
+        ):
+            for lsid in sorted(found.keys() | expected.keys()):
+                there, due = found.get(lsid, Counter()), expected.get(lsid, Counter())
+                self.counts[what] += there.total()
+                for owner in sorted(there.keys() | due.keys()):
+                    name = f"{lsid}: its {JOURNALS[what]} {owner}"
+                    self._times(name, there[owner], due[owner], must=must)
 
     def summary(self) -> SessionSummary:
-        names = ("sessions", "running", "imported", "events", "notes", "attached")
+        names = ("sessions", "running", "imported", "events", "notes", "entries", "attached")
         return SessionSummary(**{name: self.counts[name] for name in names}, violations=tuple(self.violations))
 
     def _task(self, session: Session) -> Row | None:
@@ -225,9 +243,28 @@ class _Court:
                 return row
         return None
 
+    def _item(self, session: Session) -> Row | None:
+        """The configuration item that a session names by sys_id or name, else the one that its endpoint's names fit."""
+        named = session.attributes.get("snow_cmdb_ci_id", "")
+        asked = [("sys_id", named), ("name", named)]
+        if self.terms.associate_ci:
+            endpoint, *_ = people(session)[0]
+            host = endpoint.hostname or ""
+            asked += [("host_name", host), ("fqdn", host), ("name", host), ("name", endpoint.username)]
+        for column, value in asked:
+            rows = self.tables.rows("cmdb_ci") if value else ()
+            fitting = [row for row in rows if row.get(column, "").casefold() == value.casefold()]
+            if len(fitting) == 1:
+                return fitting[0]
+        return None
+
     def _times(self, what: str, found: int, expected: int, *, must: bool) -> None:
         if found > expected or (self.final and must and found < expected):
             self._violation(f"{what} is there {found} times instead of {expected}")
 
     def _violation(self, text: str) -> None:
         self.violations.append(text)
+
+
+def _has_information(session: Session) -> bool:
+    return any(event.kind == INFORMATION and event.system for event in session.events)

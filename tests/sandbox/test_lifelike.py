@@ -161,14 +161,16 @@ async def test_remote_support(box: Sandbox, rs: httpx.AsyncClient) -> None:
     assert root.findtext(".//customer/info/company") == "A & B"
     assert [len(list(root.iter(f"{by}_exit_survey"))) for by in ("cust", "rep")] == [1, 1]
     for kind, by in (("SupportCustExitSurvey", "customer"), ("SupportRepExitSurvey", "representative")):
-        survey = plain((await fetch(rs, kind, lsid=session.lsid)).content)
+        survey = plain((await fetch(rs, kind, lsid=session.lsid, report_type="rep")).content)
         assert survey.find("exit_survey").get("lsid") == session.lsid
         assert survey.find(".//submitted_by").get("type") == by
         assert survey.findtext(".//answer") == "Très satisfait & happy"
     unasked = lives.begin()
     for query in ({"lsid": unasked.lsid}, {"end_time": 4_000_000_000, "duration": 0}):
-        answer = await fetch(rs, "SupportCustExitSurvey", **query)
+        answer = await fetch(rs, "SupportCustExitSurvey", report_type="rep", **query)
         assert plain(answer.content).text == NOTHING_FOUND["en"]
+    answer = await fetch(rs, "SupportCustExitSurvey", lsid=session.lsid)
+    assert plain(answer.content).text == BAD_PARAMETER["en"]
 
 
 @pytest.mark.parametrize("dialect", list(NAMESPACES))

@@ -57,6 +57,11 @@ class World:
         assert row is not None
         self.instance.update("task", row, {"work_notes": f"A session.\n[session {session.lsid}]\n"})
 
+    def tell(self, session: Session, item: str) -> None:
+        """An entry in the journal of a configuration item."""
+        values = {"name": "cmdb_ci", "element": "comments", "element_id": item}
+        self.instance.insert("sys_journal_field", {**values, "value": f"Disk\n[session {session.lsid}]"})
+
     def check(self, terms: Terms = TERMS, *, final: bool = True) -> SessionSummary:
         return check_sessions(self.instance, [self.device], terms, final=final)
 
@@ -145,6 +150,62 @@ def test_only_sessions_from_servicenow(world: World) -> None:
     assert world.check(terms).good
     world.bring(world.unnamed)
     assert any(world.unnamed.lsid in one for one in world.check(terms, final=False).violations)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "item"),
+    [
+        ({"snow_cmdb_ci_id": "sys_id"}, {}),
+        ({"snow_cmdb_ci_id": "db01"}, {"name": "DB01"}),
+        ({}, {"host_name": "web99"}),
+        ({}, {"fqdn": "WEB99"}),
+        ({}, {"name": "web99"}),
+    ],
+)
+def test_a_configuration_item_is_told_once(world: World, attributes: dict[str, str], item: dict[str, str]) -> None:
+    """The item that a session names, or that has a name of its endpoint, has one entry on its system information."""
+    found = world.instance.insert("cmdb_ci", {"name": "other", **item})["sys_id"]
+    attributes = {name: found if value == "sys_id" else value for name, value in attributes.items()}
+    script = Script(kinds=("System Information Retrieved",), endpoint="web99", attributes=attributes)
+    session = Lives(world.device, seed=3).ended(script)
+    world.bring(session)
+    for other in (world.named, world.unnamed):
+        world.bring(other)
+    world.note(world.named)
+    assert world.check().good, world.check().violations  # it is not selected
+    terms = Terms(events=SELECTED | {"System Information Retrieved"}, recordings="attach")
+    for row in world.instance.tables.find(SESSION, f"lsid={session.lsid}"):
+        for event in session.events:
+            world.event(row["sys_id"], event.kind, event.timestamp) if "System" in event.kind else None
+    assert [one for one in world.check(terms).violations if f"entry on item {found}" in one]
+    world.instance.knobs.journal_insert = False
+    assert world.check(terms).good
+    world.instance.knobs.journal_insert = True
+    world.tell(session, found)
+    assert (world.check(terms).violations, world.check(terms).entries) == ((), 1)
+    alone = Terms(events=terms.events, recordings="attach", associate_ci=False)
+    assert world.check(alone).good is bool(attributes)
+    world.tell(session, found)
+    assert any("there 2 times instead of 1" in one for one in world.check(terms, final=False).violations)
+    world.tell(world.unnamed, found)
+    assert any(world.unnamed.lsid in one for one in world.check(terms, final=False).violations)
+
+
+def test_surveys_are_events(world: World) -> None:
+    """An exit survey of an ended session of Remote Support has a row of its own, where its kind is selected."""
+    device = Device("appliance2", product="rs")
+    session = Lives(device, seed=1).ended()
+    terms = Terms(events=frozenset({"Customer Exit Survey"}))
+    row = world.instance.insert(SESSION, {"lsid": session.lsid, "appliance": "appliance2", "end_time": "x"})["sys_id"]
+    told = sum(event.kind == "Customer Exit Survey" for event in session.events)
+    for event in session.events:
+        if event.kind == "Customer Exit Survey":
+            world.event(row, event.kind, event.timestamp)
+    [violation] = check_sessions(world.instance, [device], terms, final=True).violations
+    assert "event 'Customer Exit Survey'" in violation
+    world.event(row, "Customer Exit Survey", session.surveys[0].timestamp)
+    summary = check_sessions(world.instance, [device], terms, final=True)
+    assert (summary.violations, summary.events) == ((), told + 1)
 
 
 def test_without_tables(world: World) -> None:

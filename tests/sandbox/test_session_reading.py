@@ -11,6 +11,7 @@ from relay.appliance.reports import read_listing, read_sessions, read_surveys
 from relay.core.errors import ApplianceError
 from relay.core.session_report import SessionReport, writable
 from relay.core.session_rows import EVENT_COLUMNS, LINKS, SESSION_COLUMNS, RowSettings, event_rows, session_row
+from relay.core.session_surveys import REPORTS, with_surveys
 from relay.sandbox import scenes
 from relay.sandbox.box import Sandbox
 from relay.sandbox.films import Film
@@ -73,11 +74,17 @@ async def test_what_happened_is_read_and_comes_home(
     device.dialect, device.language = dialect, "fr"  # type: ignore[assignment]
     lives = Lives(device, seed=5)
     made = [lives.ended(SCRIPT) for _ in range(12)] + [lives.ended(Script(damaged=True)), lives.begin(SCRIPT)]
-    content = await fetch(client, f"{family}Session", lsids=",".join(one.lsid for one in made))
+    asked = {"lsids": ",".join(one.lsid for one in made)}
+    content = await fetch(client, f"{family}Session", **asked)
+    reported = REPORTS if product == "rs" else {}
+    told = {by: await fetch(client, kind, report_type="rep", **asked) for by, kind in reported.items()}
     settings = RowSettings(name)
     reports = list(read_sessions(content))
     for session, report in zip(made, reports, strict=True):
         compare(session, report)
+        for by, content in told.items():
+            report = with_surveys(report, by, read_surveys(content, by))  # noqa: PLW2901  # the same, with more in it
+        assert [one.questions != () for one in report.surveys] == [True] * len(session.surveys)
         for row in (session_row(report, settings), *event_rows(report, settings)):
             box.servicenow.insert(row.table, {**row.values, "sys_id": row.sys_id})
     summary = check_sessions(box.servicenow, [device], Terms(), final=True)
@@ -91,7 +98,8 @@ async def test_listings_surveys_and_errors(box: Sandbox, pra: httpx.AsyncClient,
     film, plain = lives.ended(Script(film=5)), lives.ended()
     listed = list(read_listing(await fetch(rs, "SupportSessionListing", end_time=1, duration=0)))
     assert [(one.lsid, one.has_recording) for one in listed] == [(film.lsid, True), (plain.lsid, False)]
-    surveys = list(read_surveys(await fetch(rs, "SupportRepExitSurvey", lsid=film.lsid), "representative"))
+    content = await fetch(rs, "SupportRepExitSurvey", lsid=film.lsid, report_type="rep")
+    surveys = list(read_surveys(content, "representative"))
     assert [one.lsid for one in surveys] == [film.lsid]
     for language in ("en", "fr", "de"):
         box.appliance.language = language  # type: ignore[assignment]

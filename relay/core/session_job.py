@@ -7,7 +7,7 @@ NOTING      a journal entry, the work note say, is on its way; nobody knows more
 ASKING      the entry had an unknown outcome: ServiceNow is asked for its mark
 NOTED       every journal has its entry, or there is none to have; recordings are to be kept
 DONE        ServiceNow has everything; swept later, a tombstone stays
-LEFT        not imported: it was started outside ServiceNow, and such sessions are left out
+LEFT        not imported: started outside ServiceNow, and such sessions are left out; or it is another appliance's
 DEAD        it cannot be imported as it is; waits for an administrator, the report is kept
 UNKEPT      everything but the recordings is there; waits for an administrator
 
@@ -84,8 +84,8 @@ SESSION = StateTable(
         NOTED: {
             "kept": DONE,
             "part kept": NOTED,
-            "put off": NOTED,
             "part refused": NOTED,
+            "put off": NOTED,
             "not kept": UNKEPT,
         },
         DEAD: {
@@ -114,8 +114,8 @@ REFUSED_TRIES = 10
 SURVEY_TRIES = 8
 """Tries to get a survey, some four minutes; then the session comes home without what it says."""
 RECORDING_TRIES = 5
-_UNREADABLE = 3009
 """One that ended early is whole the next time; what is no recording stays so."""
+_UNREADABLE = 3009
 _ERROR = 3019
 _NO_END = 3020
 _USELESS = frozenset({3008, 3013})

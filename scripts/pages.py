@@ -139,7 +139,7 @@ LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "erro
 CALLS = {**LEVELS, "exception": "error"}
 LEDGER = "relay/jobs/ledger.py"
 """Names its events after the state tables; nobody else may log a name that is no literal."""
-BORN = {"queue": ("UNCERTAIN",), "session": ("DEAD",)}
+BORN = {"queue": ("UNCERTAIN",), "session": ("DEAD",), "approval": ("UNREADABLE",)}
 """States other than the initial one in which a job may begin, by kind."""
 SPREAD = {"facts": ("topic", "by", "created_on"), "_about": ("post", "kind", "appliance", "path")}
 """Functions whose mapping is spread into a log call, and the names in it."""

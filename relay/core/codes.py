@@ -111,6 +111,7 @@ _ROWS = (
     Code(3021, "warning", "the appliance no longer has the recording", "it keeps recordings for some time only; 'bseries-relay jobs discard' ends the job, everything else of the session is in ServiceNow"),
     Code(3022, "warning", "the recording is larger than recordings may be", "raise sessions.recording_bytes and reload, then 'bseries-relay jobs retry'; or discard the job"),
     Code(3023, "error", "the place that a request for approval names for its answer is not the appliance's", "add the host to the appliance's also_known_as, or correct approvals.response_path, if the appliance really waits there; else find out who posts such requests"),
+    Code(3024, "error", "the appliance did not take the decision on a request for approval in time", "look at the appliance's words in the log; compare approvals.encoding and approvals.response_path with its release, and look at the network between"),
     # 4xxx: policy and bad work
     Code(4001, "warning", "the relay does not do this kind of work", "use RESTProbe or BSeriesProbe"),
     Code(4002, "warning", "the operation is not allowed by the policy", "add the operation or its group to policy.allow if it should be"),
@@ -161,6 +162,7 @@ _ROWS = (
     Code(6009, "warning", "a call to the listener did not come to its end in time", "if it is an appliance, look at the network between", retryable=True),
     Code(6010, "warning", "a call to the listener is no post over TLS and HTTP/1.1", "look at the URL and the CA certificate of the recipient at the appliance, and at proxies between"),
     Code(6011, "warning", "the store took too long to take a post", "look at the disk of the state folder; the appliance tries again by itself", retryable=True),
+    Code(6012, "warning", "a request for approval that nobody can be answered about", "it is kept; look at what the appliance's ticket system is set to send: request_id and response_url must be there"),
     # 9xxx: internal
     Code(9001, "critical", "a fault of the relay itself", "report it with the log lines of this job"),
     Code(9002, "critical", "the job stopped the relay three times and is not tried again", "report it with the log lines of this job"),

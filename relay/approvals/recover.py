@@ -1,0 +1,36 @@
+"""The start of the flow: decisions that were on their way when the relay stopped, and requests that nobody decided."""
+
+from __future__ import annotations
+
+import structlog
+
+from relay.approvals.deliver import Abandoned
+from relay.approvals.evaluate import overdue, refuse
+from relay.approvals.parts import KIND, Parts, decided
+from relay.core.approval_job import DECIDED, RECEIVED, SENDING, SENT, WAITING
+from relay.core.errors import ApplianceError
+from relay.jobs.ledger import Move
+
+log = structlog.get_logger("relay.approvals")
+
+ALL = 1_000_000
+DISABLED = 3012
+
+
+async def recover(parts: Parts) -> None:
+    """Settle the store's jobs; to be called once, before the stages run and before posts are taken.
+
+    Raises:
+        StorageError: the store or the audit log cannot be read or written; may be called again.
+
+    """
+    sending = await parts.store.select(KIND, [SENDING], ALL)
+    if sending:
+        log.warning("approvals.crashed", decisions=len(sending))
+        await Abandoned(parts)(sending)
+    for job in await parts.store.select(KIND, [RECEIVED, WAITING, DECIDED, SENT], ALL):
+        if job.lane not in parts.sites:
+            await refuse(parts, job, ApplianceError(DISABLED, job.lane))
+    # Their decision may come as work at any moment, and it would be for a request of an earlier life.
+    waiting = await parts.store.select(KIND, [WAITING], ALL)
+    await parts.ledger.apply([Move(job, "decided", data=decided(job, overdue(parts, job))) for job in waiting])

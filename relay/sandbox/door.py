@@ -222,6 +222,8 @@ async def _write(response: Response, transport: asyncio.Transport, send: Send) -
             await send({"type": "http.response.start", "status": response.status, "headers": headers})
             await send({"type": "http.response.body", "body": response.body})
             return
+    elif response.size is not None:
+        headers.append((b"content-length", str(response.size).encode()))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     for piece in _pieces(response):
         await send({"type": "http.response.body", "body": piece, "more_body": True})

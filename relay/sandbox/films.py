@@ -14,10 +14,11 @@ _NUMBER = 8  # bytes of a piece's number at its beginning: a piece that is missi
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """A recording of `size` bytes; another `seed` gives other bytes."""
+    """A recording of `size` bytes; another `seed` gives other bytes. `told`: its size is told before it is sent."""
 
     size: int
     seed: int = 0
+    told: bool = True
 
     def pieces(self) -> Iterator[bytes]:
         """The bytes, piece by piece."""

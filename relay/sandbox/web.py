@@ -69,7 +69,7 @@ class Request:
 
 @dataclass(slots=True)
 class Response:
-    """An answer. A `body` that is not bytes is streamed piece by piece.
+    """An answer. A `body` that is not bytes is streamed piece by piece; `size`: its bytes, told in the headers.
 
     `cut`: the connection ends in the middle of the body. `drip`: seconds between two of twenty pieces of it.
     """
@@ -79,6 +79,7 @@ class Response:
     body: bytes | Iterable[bytes] = b""
     cut: bool = False
     drip: float = 0.0
+    size: int | None = None
 
     def whole(self) -> bytes:
         """The body in one piece; a streamed one is drained by this."""

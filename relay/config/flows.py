@@ -166,7 +166,8 @@ class RuleSettings(Section):
     tables: tuple[Column, ...] = Field(
         default=(),
         examples=[["change_request"]],
-        description="Tables of tasks that it is for, not those that extend them. Absent: any.",
+        description="Tables of tasks that it is for, not those that extend them. Absent: any. A check of a column that "
+        "only such a table has needs a rule that names the table.",
     )
     jump_groups: tuple[Annotated[str, Text("the name of a Jump Group", example="Servers", longest=255)], ...] = Field(
         default=(), examples=[["Servers"]], description="Jump Groups that it is for. Absent: any."

@@ -50,6 +50,12 @@ _NUMBERS = {
     "sc_task": "SCTASK",
     "new_call": "CALL",
 }
+_OF_ONE_TABLE = {
+    "incident": " caller_id severity category",
+    "change_request": " start_date end_date type risk",
+    "problem": " known_error",
+}
+"""Columns that `task` does not have: a query of it does not show them."""
 _MID = frozenset({"mid_server", "admin"})
 
 SESSION, EVENT = "x_bsr_relay_session", "x_bsr_relay_session_event"
@@ -119,7 +125,7 @@ TABLES = {
         *(
             table(
                 name,
-                _TASK,
+                _TASK + _OF_ONE_TABLE.get(name, ""),
                 references=_TASK_REFERENCES,
                 extends="task",
                 display="number",

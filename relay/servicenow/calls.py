@@ -35,12 +35,19 @@ class Call:
     stream: Streamed | None = None
 
 
-def get_rows(table: str, query: str, fields: Sequence[str], limit: int, offset: int = 0) -> Call:
-    """Rows that match an encoded query. `limit` and `offset` count before the instance's access rules."""
+def get_rows(
+    table: str, query: str, fields: Sequence[str], limit: int, offset: int = 0, *, display: bool = False
+) -> Call:
+    """Rows that match an encoded query. `limit` and `offset` count before the instance's access rules.
+
+    `display`: each column comes with what people are shown of it, for `shown_rows_of`.
+    """
     parameters = {"sysparm_query": query, "sysparm_limit": str(limit), "sysparm_no_count": "true"}
     parameters["sysparm_suppress_pagination_header"] = "true"
     if offset:
         parameters["sysparm_offset"] = str(offset)
+    if display:
+        parameters["sysparm_display_value"] = "all"
     return Call("GET", _target(f"/api/now/table/{table}", parameters, fields))
 
 
@@ -95,10 +102,17 @@ def rows_of(value: Json) -> list[Row]:
         ServiceNowError: BSR-2011, the answer is JSON of another shape.
 
     """
-    rows = value.get("result") if isinstance(value, dict) else None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ServiceNowError(2011, "no list of rows", maybe_sent=True)
-    return [_row(row) for row in rows]
+    return [_row(row) for row in _rows(value)]
+
+
+def shown_rows_of(value: Json) -> list[dict[str, tuple[str, str]]]:
+    """The rows of an answer that was asked for with `display`: each column's value, and what is shown of it.
+
+    Raises:
+        ServiceNowError: BSR-2011, the answer is JSON of another shape.
+
+    """
+    return [{name: (_text(item), _shown(item)) for name, item in row.items()} for row in _rows(value)]
 
 
 def row_of(value: Json) -> Row:
@@ -131,6 +145,17 @@ def _encoded(parameters: Mapping[str, str]) -> str:
 
 def _json(values: Mapping[str, str]) -> bytes:
     return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def _rows(value: Json) -> list[dict[str, Json]]:
+    rows = value.get("result") if isinstance(value, dict) else None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ServiceNowError(2011, "no list of rows", maybe_sent=True)
+    return rows
+
+
+def _shown(value: Json) -> str:
+    return _text(value.get("display_value")) if isinstance(value, dict) else _text(value)
 
 
 def _row(row: Mapping[str, Json]) -> Row:

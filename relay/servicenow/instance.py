@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
@@ -10,6 +10,7 @@ from typing import Self
 
 from relay.config.model import ServiceNowAuth, ServiceNowSettings
 from relay.config.values import SecretRef
+from relay.core.approval_values import RuleSet
 from relay.core.errors import ConfigError
 from relay.core.session_rows import Table
 from relay.host.clock import Clock
@@ -25,6 +26,7 @@ from relay.servicenow.batcher import Batcher
 from relay.servicenow.queue import EccQueue
 from relay.servicenow.session import Lane, Session, Shared, token_fetcher
 from relay.servicenow.sessions import SessionRecords
+from relay.servicenow.tickets import Lacking, TicketLookups
 from relay.servicenow.vendor import VendorPosts
 
 SESSIONS: Mapping[str, int] = {"poll": 1, "claim": 2, "push": 3, "lookup": 1}
@@ -32,6 +34,10 @@ SESSIONS: Mapping[str, int] = {"poll": 1, "claim": 2, "push": 3, "lookup": 1}
 
 IMPORTS = 2
 """Sessions for what appliances' sessions become: of their own, so that imports never delay the queue."""
+
+TICKETS = 10
+"""Sessions for look-ups of requests for approval: a person waits for each. So many serve 50 a second at 100 ms each
+with room to spare; those that are not needed are never opened."""
 
 AGENT_PREFIX = "mid.server."
 
@@ -57,6 +63,8 @@ class Instance:
     _token_client: HttpClient = field(repr=False)
     _imports: Lane = field(repr=False)
     _batcher: Batcher = field(repr=False)
+    _tickets: Lane = field(repr=False)
+    _lacking: Lacking = field(repr=False)
     _files: list[Lane] = field(default_factory=list, repr=False)
 
     @classmethod
@@ -95,7 +103,9 @@ class Instance:
         imports = Lane([Session(shared, auth, "session") for _ in range(IMPORTS)])
         vendor = VendorPosts(shared)
         batcher = Batcher(settings.poll.batch)
-        return cls(queue, agent, shared, vendor, auth, lanes, token_client, imports, batcher)
+        tickets = Lane([Session(shared, auth, "approval") for _ in range(TICKETS)])
+        lacking = Lacking(clock.monotonic)
+        return cls(queue, agent, shared, vendor, auth, lanes, token_client, imports, batcher, tickets, lacking)
 
     @property
     def requests(self) -> Mapping[str, int]:
@@ -124,10 +134,14 @@ class Instance:
         self._files.append(files)
         return SessionRecords(tables, self._imports, self._batcher, self.shared.clock, files)
 
+    def tickets(self, rules: RuleSet, user_fields: Sequence[str]) -> TicketLookups:
+        """Tasks and users for requests for approval that are decided by these rules."""
+        return TicketLookups(rules, user_fields, self._tickets, self._lacking, self.shared.now)
+
     async def aclose(self) -> None:
         """Close all connections."""
         await self.vendor.aclose()
-        for lane in (*self._lanes.values(), self._imports, *self._files):
+        for lane in (*self._lanes.values(), self._imports, self._tickets, *self._files):
             await lane.aclose()
         await self._token_client.aclose()
 

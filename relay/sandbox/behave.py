@@ -117,11 +117,11 @@ def _spoil(_: Fault, response: Response) -> None:
 
 def _swell(fault: Fault, response: Response) -> None:
     response.headers.append(("Content-Encoding", "gzip"))
-    response.body = _bomb(fault.size)
+    response.body, response.size = _bomb(fault.size), None
 
 
 def _fill(fault: Fault, response: Response) -> None:
-    response.body = _zeros(fault.size)
+    response.body, response.size = _zeros(fault.size), None
 
 
 def _retype(fault: Fault, response: Response) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _FAST = """\
 servicenow:
   poll: {{interval: {interval}}}
+sessions: {{mode: off}}
 appliances:
 """
 _RAISED = "  {name}: {{limits: {{requests_per_second: 10000, requests_per_hour: 10000000}}}}\n"

@@ -44,6 +44,7 @@ class Shown:
     sessions: SessionSummary
     latencies: Sequence[float]
     requests: int
+    of_sessions: int
     seconds: float
     kills: int
     exit_code: int
@@ -113,7 +114,8 @@ async def _demonstrate(number: int, seconds: float) -> Shown:
             box.check(final=True),
             sessions.judge(final=True),
             sorted(_latencies(box, jobs)),
-            box.servicenow.requests["all"],
+            box.servicenow.requests["all"] - box.servicenow.requests["other"],
+            box.servicenow.requests["other"],
             took,
             kills,
             code,
@@ -212,6 +214,7 @@ def _facts(found: Shown) -> Mapping[str, object]:
         "latency_p50": _percentile(found.latencies, 50),
         "latency_p99": _percentile(found.latencies, 99),
         "requests_per_job": round(found.requests / summary.jobs, 3),
+        "requests_per_session": round(found.of_sessions / max(1, found.sessions.imported), 3),
         "seconds": round(found.seconds, 2),
         "sessions": found.sessions.facts(),
         "audit_verified": found.audit,
@@ -238,6 +241,7 @@ def _print(found: Shown) -> None:
         ("audit log verifies", "yes" if found.audit else "NO"),
         ("record to answer, p50 / p99", f"{_percentile(found.latencies, 50)} s / {_percentile(found.latencies, 99)} s"),
         ("requests to ServiceNow a job", f"{found.requests / summary.jobs:.2f}"),
+        ("requests to ServiceNow a session", f"{found.of_sessions / max(1, found.sessions.imported):.2f}"),
         ("time", f"{found.seconds:.1f} s"),
     ]
     print_table(("what", "found"), rows)

@@ -11,6 +11,7 @@ import click
 _LINES = """\
 ServiceNow   {servicenow}  (user {servicenow_user}, OAuth client {oauth_client_id})
 Appliances   {appliances}  (API account {api_client_id})
+Relay        {relay}  (where the appliances post their events, and the relay is to listen)
 CA file      {ca_file}
 Certificate  {client_certificate}  (the relay's own, for {servicenow_user}; JWT key id {jwt_key_id})
 Credentials  {credentials}
@@ -25,6 +26,7 @@ Start a relay against it:
 @click.option("--directory", type=click.Path(file_okay=False, path_type=Path), help="Where its files go, and stay.")
 @click.option("--servicenow-port", type=click.IntRange(0, 65535), default=0, help="Any free port when not given.")
 @click.option("--appliance-port", type=click.IntRange(0, 65535), default=0, help="Of the first appliance.")
+@click.option("--relay-port", type=click.IntRange(0, 65535), default=0, help="Where the relay is to listen.")
 @click.option("--appliances", type=click.IntRange(1, 100), default=1, show_default=True, help="How many.")
 @click.option(
     "--product",
@@ -40,6 +42,7 @@ def command(
     directory: Path | None,
     servicenow_port: int,
     appliance_port: int,
+    relay_port: int,
     appliances: int,
     products: tuple[str, ...],
     seed: int,
@@ -66,7 +69,7 @@ def command(
 
     folder = directory.resolve() if directory else None
     try:
-        asyncio.run(serve(folder, wanted, (servicenow_port, appliance_port), ready, seed))
+        asyncio.run(serve(folder, wanted, (servicenow_port, appliance_port, relay_port), ready, seed))
     except OSError as error:
         msg = f"the sandbox cannot start: {error}"
         raise click.ClickException(msg) from error

@@ -22,7 +22,7 @@ TOKEN_FILE = "control_token"
 async def serve(
     directory: Path | None,
     products: Sequence[Product],
-    ports: tuple[int, int],
+    ports: tuple[int, int, int],
     ready: Callable[[dict[str, Any]], None],
     seed: int = 0,
 ) -> None:
@@ -31,7 +31,7 @@ async def serve(
     Args:
         directory: where its files go; None: a fresh temporary folder, removed at the end.
         products: one appliance of each.
-        ports: of the instance and of the first appliance; 0 takes any free one.
+        ports: of the instance, of the first appliance, and where the relay is to listen; 0 takes any free one.
         ready: is called once everything listens, with `Sandbox.facts()`, the control URL and the file of its token.
         seed: see `Sandbox.start`.
 
@@ -42,7 +42,12 @@ async def serve(
         loop.add_signal_handler(number, stopped.set)
     async with AsyncExitStack() as stack:
         start = Sandbox.start(
-            directory, products=products, servicenow_port=ports[0], appliance_port=ports[1], seed=seed
+            directory,
+            products=products,
+            servicenow_port=ports[0],
+            appliance_port=ports[1],
+            relay_port=ports[2],
+            seed=seed,
         )
         box = await stack.enter_async_context(start)
         control = Control(box)

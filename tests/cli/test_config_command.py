@@ -237,7 +237,6 @@ def test_show(tmp_path: Path) -> None:
     assert [
         line.split()[0] for line in result.stdout.splitlines() if line.endswith("# does nothing in this version")
     ] == [
-        "sessions:",
         "approvals:",
     ]
     assert "# default\n" in result.stdout

@@ -170,6 +170,7 @@ def _of_other_tables(rules: RuleSet) -> dict[str, tuple[str, ...]]:
 
 
 def task_calls(table: str, ticket: str, fields: Sequence[str]) -> list[_Asked]:
+    """The look-ups for a ticket in one table: by number, and by sys_id where it can be one."""
     wanted = [("number", ticket)] if len(ticket) <= _LONGEST else []
     wanted += [("sys_id", ticket.lower())] if is_sys_id(ticket.lower()) else []
     return [
@@ -180,6 +181,7 @@ def task_calls(table: str, ticket: str, fields: Sequence[str]) -> list[_Asked]:
 
 
 def user_calls(name: str, columns: Sequence[str]) -> list[_Asked]:
+    """The look-ups for a person, one for each column that may hold the name."""
     return [
         _Asked(USERS, column, get_rows(USERS, query, ("sys_id", *columns), MOST_USERS))
         for column in columns

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.etree import ElementTree as ET
@@ -27,6 +29,7 @@ from relay.core.jobs import Json
 from relay.core.operations import Operation
 from relay.core.record import RECORD_FIELDS, Failure, Outcome, Record, Reply
 from relay.core.secret import Secret
+from relay.host.http import HttpClient, HttpRequest, Target
 from relay.servicenow import answer_writer
 from relay.servicenow.agent import EccAgent
 from relay.servicenow.anchor import TableAnchor
@@ -36,7 +39,8 @@ from relay.servicenow.batcher import Batcher
 from relay.servicenow.calls import Call
 from relay.servicenow.pull import Pull
 from relay.servicenow.push import Push
-from relay.servicenow.session import Lane
+from relay.servicenow.session import Lane, Shared
+from relay.servicenow.vendor import VENDOR_PATHS, Forwarding, VendorEvents, VendorPosts
 
 ID = "0" * 32
 AGENT = "mid.server.NAME"
@@ -70,6 +74,7 @@ COLUMNS = {
     "refresh_token": "**secret**, from an earlier answer",
     "assertion": "**secret**: key id, client id, user, times, a random number, signed; the key stays here",
     "the file": "a large answer, see below",
+    "the event": "every variable and custom field of it, as the appliance posted them",
 }
 ECHOED = {
     "http_status_code": "of the appliance's answer; 0 without one",
@@ -136,6 +141,7 @@ def servicenow() -> str:
     }
     rows = [(what, _request(call), _fields(call)) for what, act in acts.items() for call in kept(act)]
     rows += [(f"sign in: {what}", "`POST /oauth_token.do`", tuple(form)) for what, form in _grants()]
+    rows += [("post an event on", how, ("the event",)) for how in _posts()]
     lines = ["| for | request | fields in it |", "|---|---|---|"]
     lines += [f"| {what} | {how} | {', '.join(f'`{name}`' for name in names)} |" for what, how, names in rows]
     used = dict.fromkeys(name for _, _, names in rows for name in names)
@@ -156,6 +162,25 @@ def _fields(call: Call) -> tuple[str, ...]:
     if call.content and not call.content.startswith(b"{"):
         return ("the file",)
     return tuple(json.loads(call.content)) if call.content else ()
+
+
+def _posts() -> Iterator[str]:
+    """How an event of each product is posted on, with `sessions.mode: forward` or `both`."""
+    for path in VENDOR_PATHS.values():
+        sent: list[HttpRequest] = []
+
+        async def send(_client: HttpClient, _lane: str, request: HttpRequest, sent: list[HttpRequest] = sent) -> Any:  # noqa: ANN401  # an answer as far as it is looked at
+            sent.append(request)
+            return SimpleNamespace(status=200, body=b"", header=lambda _name: None)
+
+        target = Target("servicenow", "https://servicenow.example", ssl.create_default_context())
+        shared = SimpleNamespace(target=target, timeout=1.0, now=lambda: None, send=send)
+        events = VendorEvents(VendorPosts(cast("Shared", shared)), {"x": Forwarding(path, lambda: Secret("SECRET"))})
+        asyncio.run(events.forward("x", path, {}))
+        (request,) = sent
+        asked = request.url.removeprefix(target.origin)
+        lacking = "" if "Authorization" in dict(request.headers) else ", without `Authorization` and cookies"
+        yield f"`{request.method} {asked}`{lacking}"
 
 
 def _grants() -> Iterator[tuple[str, Mapping[str, object]]]:

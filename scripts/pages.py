@@ -22,6 +22,7 @@ from pathlib import Path
 
 import leaves
 import sbom
+import session_page
 from log_events import EVENTS, FIELDS
 
 import relay.core
@@ -283,6 +284,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "log fields": log_fields,
     "metrics": metrics,
     "dependencies": sbom.table,
+    "session columns": session_page.session_columns,
+    "event columns": session_page.event_columns,
+    "note template": session_page.note_template,
+    "note values": session_page.note_values,
     "to servicenow": leaves.servicenow,
     "in an answer": leaves.answers,
     "to the appliance": leaves.appliance,

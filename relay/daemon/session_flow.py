@@ -56,7 +56,7 @@ def _site(name: str, settings: Settings, sessions: SessionSettings) -> Site:
             associate_ci=sessions.associate_ci,
             user_fields=settings.servicenow.user_fields,
         ),
-        template=read_template(DEFAULT_TEMPLATE),
+        template=read_template(sessions.note or DEFAULT_TEMPLATE),
         import_external=sessions.import_external,
         recordings=sessions.recordings,
         sweep=sessions.sweep,

@@ -18,6 +18,7 @@ from importlib import metadata
 from typing import Final, Self
 
 from relay.appliance.faults import translate
+from relay.config.approval_rules import door_of
 from relay.config.model import Settings
 from relay.core.approval_settling import ATTRIBUTE
 from relay.core.approval_values import Answer, Door, Encoding
@@ -152,11 +153,6 @@ class ApprovalResponses:
         """End everything under way."""
         for way in self._ways.values():
             await way.aclose()
-
-
-def door_of(settings: Settings, appliance: str) -> Door:
-    """Where decisions about an appliance's requests may be sent, as the configuration says."""
-    return Door(settings.appliances[appliance].origins, settings.approvals_of(appliance).response_path)
 
 
 def body_of(answer: Answer, encoding: Encoding) -> bytes:

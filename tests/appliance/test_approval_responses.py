@@ -18,7 +18,8 @@ from support.server import HANG, RESET, HttpsServer, Reply, Request, Response, T
 from support.tls import Authority, Certificate
 
 from relay.appliance import approval_responses
-from relay.appliance.approval_responses import ApprovalResponses, body_of, door_of
+from relay.appliance.approval_responses import ApprovalResponses, body_of
+from relay.config.approval_rules import door_of
 from relay.config.model import ApplianceSettings, ApprovalSettings, Settings
 from relay.core.approval_values import Answer, Encoding
 from relay.core.errors import ApplianceError

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, cast
@@ -26,11 +27,16 @@ from relay.core.catalog import CATALOG
 from relay.core.checkpoint import parse_note
 from relay.core.exchange import NewInput
 from relay.core.jobs import Json
+from relay.core.note import mark
 from relay.core.operations import Operation
 from relay.core.record import RECORD_FIELDS, Failure, Outcome, Record, Reply
 from relay.core.secret import Secret
-from relay.host.http import HttpClient, HttpRequest, Target
-from relay.servicenow import answer_writer
+from relay.core.session_entries import NOTE as NOTE_OF_TASK
+from relay.core.session_entries import SYSTEM
+from relay.core.session_report import Event, Moment, Participant, SessionReport
+from relay.core.session_rows import Place, RowSettings, event_rows, lookups, session_row
+from relay.host.http import HttpClient, HttpRequest, Streamed, Target
+from relay.servicenow import answer_writer, session_files
 from relay.servicenow.agent import EccAgent
 from relay.servicenow.anchor import TableAnchor
 from relay.servicenow.auth_jwt import JwtGrant
@@ -40,9 +46,14 @@ from relay.servicenow.calls import Call
 from relay.servicenow.pull import Pull
 from relay.servicenow.push import Push
 from relay.servicenow.session import Lane, Shared
+from relay.servicenow.sessions import SessionRecords
 from relay.servicenow.vendor import VENDOR_PATHS, Forwarding, VendorEvents, VendorPosts
+from relay.servicenow.tickets import task_calls, user_calls
 
 ID = "0" * 32
+_KEY = re.compile("[0-9a-f]{64}")
+_ROWS = RowSettings("x", user_fields=("user_name",))
+_TABLES = (_ROWS.event.name, _ROWS.session.name)
 AGENT = "mid.server.NAME"
 NOTE = (
     "bseries-relay/relay01\n1\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n\n— bseries-relay/relay01 "
@@ -56,7 +67,7 @@ COLUMNS = {
     "queue": "`input`",
     "state": "`ready`, `processing` or `processed`",
     "topic": "the output's",
-    "name": "the output's; in `ecc_agent` the relay's",
+    "name": "the output's; in `ecc_agent` the relay's; in a journal the record's table",
     "source": "the output's, without user name and password",
     "response_to": "sys_id of the output",
     "agent_correlator": "the output's",
@@ -74,6 +85,15 @@ COLUMNS = {
     "refresh_token": "**secret**, from an earlier answer",
     "assertion": "**secret**: key id, client id, user, times, a random number, signed; the key stays here",
     "the file": "a large answer, see below",
+    f"every column of {_TABLES[1]}": "what the appliance's report holds of the session, "
+    "[column by column](sessions.md#tables-and-columns), with chat, system information and custom fields",
+    f"every column of {_TABLES[0]}": "an event that `sessions.events` selects, whole, "
+    "[column by column](sessions.md#tables-and-columns)",
+    "work_notes": "the note as its [template](sessions.md#the-work-note) makes it",
+    "element": "which journal: `comments`",
+    "element_id": "sys_id of the configuration item",
+    "value": "the endpoint's system information",
+    "the recording": "the film or text as the appliance has it, with `sessions.recordings: attach`",
     "the event": "every variable and custom field of it, as the appliance posted them",
 }
 ECHOED = {
@@ -139,8 +159,11 @@ def servicenow() -> str:
             parse_note(NOTE)
         ),
     }
+    acts |= _of_sessions()
     rows = [(what, _request(call), _fields(call)) for what, act in acts.items() for call in kept(act)]
     rows += [(f"sign in: {what}", "`POST /oauth_token.do`", tuple(form)) for what, form in _grants()]
+    asked = [*task_calls("task", "TICKET", ()), *task_calls("task", ID, ())[1:], *user_calls("USER", ("COLUMN",))]
+    rows += [("look up a ticket, in one batch", _request(one.call), ()) for one in asked]
     rows += [("post an event on", how, ("the event",)) for how in _posts()]
     lines = ["| for | request | fields in it |", "|---|---|---|"]
     lines += [f"| {what} | {how} | {', '.join(f'`{name}`' for name in names)} |" for what, how, names in rows]
@@ -150,15 +173,49 @@ def servicenow() -> str:
     return "\n".join(lines)
 
 
+def _of_sessions() -> dict[str, Callable[[Lane], Coroutine[Any, Any, object]]]:
+    """What the import of a session asks for and writes."""
+    report = SessionReport(
+        ID,
+        external_key="NUMBER",
+        customers=(Participant("1", hostname="HOST"),),
+        representatives=(Participant("2", username="USER"),),
+        events=(Event(Moment(1), "File Upload"),),
+    )
+    task, item = Place("task", ID), Place("cmdb_ci", ID)
+
+    def records(lane: Lane) -> SessionRecords:
+        return SessionRecords((_ROWS.session, _ROWS.event), lane, Batcher(1), cast("Any", None))
+
+    async def nothing() -> AsyncGenerator[bytes, None]:
+        yield b""
+
+    return {
+        "look for a session's links": lambda lane: records(lane).find(lookups(report, _ROWS)),
+        "write a session": lambda lane: records(lane).upsert(session_row(report, _ROWS)),
+        "write its events": lambda lane: records(lane).insert(list(event_rows(report, _ROWS))),
+        "write the work note": lambda lane: records(lane).note(task, "x"),
+        "look for it": lambda lane: records(lane).entered(task, mark(ID), NOTE_OF_TASK.element),
+        "tell the configuration item": lambda lane: records(lane).entry(item, "x", SYSTEM.element),
+        "attach a recording": lambda lane: session_files.attach(lane, task, "x.mp4", Streamed(0, nothing), "video/mp4"),
+    }
+
+
 def _request(call: Call) -> str:
     parts = urlsplit(call.target)
     path = parts.path.replace(ID, "SYS_ID")
     asked = next(iter(parse_qs(parts.query).get("sysparm_query", [])), "").replace(ID, "SYS_ID").replace("^", " ^ ")
+    asked = _KEY.sub("KEY", asked)
     told = f"; query `{asked}`" if asked else ""
     return f"`{call.method} {path}`{told}"
 
 
 def _fields(call: Call) -> tuple[str, ...]:
+    if call.stream is not None:
+        return ("the recording",)
+    for table in _TABLES if call.content else ():
+        if f"/{table}" in urlsplit(call.target).path:
+            return (f"every column of {table}",)
     if call.content and not call.content.startswith(b"{"):
         return ("the file",)
     return tuple(json.loads(call.content)) if call.content else ()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from relay.cli.output import CONFIGURATION, FAILED, PERMISSION, UNAVAILABLE, plain, say
+from relay.cli.output import CONFIGURATION, FAILED, PERMISSION, UNAVAILABLE, exit_code, plain, say
+from relay.core.errors import RelayError
 from relay.core.jobs import Json
 
 if TYPE_CHECKING:
@@ -21,6 +23,12 @@ UNREADABLE = frozenset({1001, 1002, 1010, 1011})
 """Problems that hide what the rest of a file says."""
 BAD_CONFIGURATION = range(1001, 1020)
 """What a reload is refused for; the other refusals are a check that failed."""
+OTHER_SIDE = range(2001, 4000)
+"""What a command is refused for that asks ServiceNow or an appliance."""
+NOT_NOW = 1022
+"""What the daemon says, among other things, while it has no store open."""
+AGAIN = 0.5
+"""Seconds until a daemon is asked again that is away."""
 
 
 def with_config(function: F) -> F:
@@ -36,13 +44,40 @@ def as_json(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON with a schema field.")(function)
 
 
-def ask_daemon(config: Path | None, command: str, arguments: dict[str, Json] | None = None) -> Json:
-    """The daemon's answer; the command ends here when there is none, or a refusal."""
+def ask_daemon(
+    config: Path | None,
+    command: str,
+    arguments: dict[str, Json] | None = None,
+    *,
+    patience: float = 0.0,
+    expected: int | None = None,
+) -> Json:
+    """The daemon's answer; the command ends here when there is none, or a refusal.
+
+    Args:
+        config: the main configuration file, None: the usual one.
+        command: what is asked.
+        arguments: of the command.
+        patience: seconds that the daemon may be away, or without its store, since it is being started anew.
+        expected: the number of a code; a refusal with it gives None.
+
+    """
     from relay.daemon.client import DaemonAway, DaemonDenied, DaemonError, ask  # noqa: PLC0415  # `--help` stays light
 
+    until = time.monotonic() + patience
     try:
         folders = folders_of(config)
-        return ask(folders.sockets, folders.state, command, arguments)
+        while True:
+            try:
+                return ask(folders.sockets, folders.state, command, arguments)
+            except (DaemonAway, DaemonError) as error:
+                if isinstance(error, DaemonError) and error.number == expected:
+                    return None
+                if isinstance(error, DaemonError) and error.number != NOT_NOW:
+                    raise
+                if time.monotonic() >= until:
+                    raise
+            time.sleep(AGAIN)
     except DaemonAway as away:
         say(f"no relay answers at {away}")
         say(
@@ -57,7 +92,14 @@ def ask_daemon(config: Path | None, command: str, arguments: dict[str, Json] | N
     except DaemonError as error:
         say(plain(error.text))
         say(f"  fix: {error.fix}")
-        raise SystemExit(CONFIGURATION if error.number in BAD_CONFIGURATION else FAILED) from None
+        raise SystemExit(_exit_code(error.number)) from None
+
+
+def _exit_code(number: int) -> int:
+    """A script learns who is to blame: the configuration, the other side, or what was asked."""
+    if number in BAD_CONFIGURATION:
+        return CONFIGURATION
+    return exit_code(RelayError(number)) if number in OTHER_SIDE else FAILED
 
 
 def folders_of(config: Path | None) -> Folders:

@@ -9,6 +9,8 @@ from relay.core.errors import ConfigError, WorkError
 from relay.core.jobs import Job, Json, Tombstone
 from relay.core.queue import DEAD, QUEUE
 from relay.core.record import Failure
+from relay.core.session_standing import DISCARDED
+from relay.daemon.admin_sessions import SessionAdmin
 from relay.daemon.app import Running
 from relay.daemon.kinds import KINDS, TABLES
 from relay.daemon.process import Process
@@ -44,6 +46,7 @@ class Admin:
             "jobs discard": self._discard,
             "audit checkpoint": self._checkpoint,
             "audit rotate": self._rotate,
+            **SessionAdmin(self._running, self._log).commands,
         }
 
     async def serve(self, command: str, arguments: Arguments, author: str) -> Json:
@@ -149,7 +152,8 @@ class Admin:
             raise ConfigError(1022, f"a job in {job.state} cannot be discarded")
         await self._log("discard", author, f"{job.id}: {reason}")
         if job.kind != QUEUE.kind or job.state == DEAD:
-            await parts.ledger.step(Move(job, "discarded", data={"discarded": reason}))
+            outcome = {} if job.kind == QUEUE.kind else {"outcome": DISCARDED}
+            await parts.ledger.step(Move(job, "discarded", data={"discarded": reason, **outcome}))
         else:
             (record,) = await rows(parts.store, [job])
             error = WorkError(4013, reason)

@@ -47,8 +47,8 @@ from relay.servicenow.pull import Pull
 from relay.servicenow.push import Push
 from relay.servicenow.session import Lane, Shared
 from relay.servicenow.sessions import SessionRecords
-from relay.servicenow.vendor import VENDOR_PATHS, Forwarding, VendorEvents, VendorPosts
 from relay.servicenow.tickets import task_calls, user_calls
+from relay.servicenow.vendor import VENDOR_PATHS, Forwarding, VendorEvents, VendorPosts
 
 ID = "0" * 32
 _KEY = re.compile("[0-9a-f]{64}")
@@ -162,7 +162,7 @@ def servicenow() -> str:
     acts |= _of_sessions()
     rows = [(what, _request(call), _fields(call)) for what, act in acts.items() for call in kept(act)]
     rows += [(f"sign in: {what}", "`POST /oauth_token.do`", tuple(form)) for what, form in _grants()]
-    asked = [*task_calls("task", "TICKET", ()), *task_calls("task", ID, ())[1:], *user_calls("USER", ("COLUMN",))]
+    asked = [*task_calls("task", "TICKET", ()), *task_calls("task", ID, ())[1:], *user_calls("USER", ("user_name",))]
     rows += [("look up a ticket, in one batch", _request(one.call), ()) for one in asked]
     rows += [("post an event on", how, ("the event",)) for how in _posts()]
     lines = ["| for | request | fields in it |", "|---|---|---|"]

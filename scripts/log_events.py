@@ -72,7 +72,7 @@ EVENTS = {
     "forward.not_executed": "the call was surely not executed; it is repeated for `retry_for`, then answered",
     "forward.not_stored": "the disk did not take what became of a call; it is tried again until it does",
     "forward.posting": "the event is about to be posted on",
-    "forward.put_off": "the event waits, or an administrator has it posted now",
+    "forward.put_off": "the event waits anew after a start, or an administrator has it posted now",
     "forward.refused": "the record is refused and answered with `code`",
     "forward.rejected": "ServiceNow stays at not taking the event; it is kept and the job is dead",
     "forward.responded": "the appliance answered the call with HTTP `status`",

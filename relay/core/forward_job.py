@@ -1,7 +1,9 @@
 """The life of an event that is posted on to the vendor's application: its state table, and the decisions along it.
 
-TAKEN       the event is on disk, the appliance has its 200; ServiceNow does not have it, or nobody knows
+TAKEN       the event is on disk, the appliance has its 200; nothing was posted yet
 POSTING     the post is on its way; nobody knows more until an answer or an error is stored
+WAITING     ServiceNow surely does not have it; it is posted again later
+UNSURE      nobody knows whether ServiceNow has it; it is posted again when the former post is surely over
 DEAD        ServiceNow refuses it; waits for an administrator, the event is kept
 DONE        ServiceNow took it, or an administrator discarded it; swept later, a tombstone stays
 
@@ -26,6 +28,8 @@ from relay.core.retry import Backoff
 
 TAKEN = "TAKEN"
 POSTING = "POSTING"
+WAITING = "WAITING"
+UNSURE = "UNSURE"
 DEAD = "DEAD"
 DONE = "DONE"
 
@@ -35,15 +39,24 @@ FORWARD = StateTable(
     rows={
         TAKEN: {
             "posting": POSTING,
-            "put off": TAKEN,
             "discarded": DONE,
         },
         POSTING: {
             "delivered": DONE,
-            "not delivered": TAKEN,
-            "delivery unknown": TAKEN,
+            "not delivered": WAITING,
+            "delivery unknown": UNSURE,
             "rejected": DEAD,
-            "found at start": TAKEN,
+            "found at start": UNSURE,
+        },
+        WAITING: {
+            "posting": POSTING,
+            "put off": WAITING,
+            "discarded": DONE,
+        },
+        UNSURE: {
+            "posting": POSTING,
+            "put off": UNSURE,
+            "discarded": DONE,
         },
         DEAD: {
             "retried": TAKEN,
@@ -111,7 +124,7 @@ def after_failure(error: RelayError, past: Past, *, settle: float, jitter: float
     What did not come to the application waits for any time, and so does what may have. `settle`: seconds that
     ServiceNow may still work on a request that got no answer.
     """
-    closed = error.number == NOT_TAKEN
+    closed = error.number == NOT_TAKEN and not error.maybe_sent
     rejected = isinstance(error, ServiceNowError) and not error.retryable and not error.maybe_sent
     tries = past.tries + (closed or rejected or error.maybe_sent)
     refusals = past.refusals + (closed or rejected)

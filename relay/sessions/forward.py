@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -18,7 +18,18 @@ from typing import Protocol
 import structlog
 
 from relay.core.errors import InternalError, RelayError
-from relay.core.forward_job import FORWARD, POSTING, TAKEN, Next, Past, after_failure, after_stop, forward_of
+from relay.core.forward_job import (
+    FORWARD,
+    POSTING,
+    TAKEN,
+    UNSURE,
+    WAITING,
+    Next,
+    Past,
+    after_failure,
+    after_stop,
+    forward_of,
+)
 from relay.core.jobs import Job, NewJob
 from relay.core.posts import Post
 from relay.core.session_events import lsid_of
@@ -32,6 +43,7 @@ log = structlog.get_logger("relay.sessions")
 
 KIND = FORWARD.kind
 PRIORITY = 2
+DUE = (TAKEN, WAITING, UNSURE)
 EVENT = "event"
 """The body that is the event's fields, as pairs in the order in which they came. It goes when it is delivered."""
 LONGEST_NAME = 80
@@ -102,7 +114,7 @@ class Forward:
         """One for each appliance, so that none waits for another, and one for what ended without a decision."""
         return [
             *(
-                Stage(f"events {name}", KIND, (TAKEN,), self._post, lane=name, open=partial(self._open, name))
+                Stage(f"events {name}", KIND, DUE, self._post, lane=name, open=partial(self._open, name))
                 for name in self._parts.appliances
             ),
             Stage("events abandoned", KIND, (POSTING,), self._abandoned, size=lambda: AT_ONCE),
@@ -118,32 +130,30 @@ class Forward:
         parts = self._parts
         # What may have come to ServiceNow waits its whole time anew: how much of it is over, only the clock knew that
         # may have been set meanwhile. What did not is tried at once, so that what came later does not go before it.
-        taken = [job for job in await parts.store.select(KIND, [TAKEN], ALL) if job.not_before]
-        moves = [
-            Move(job, "put off", wait=parts.settle if job.data.get("unsure") else 0.0)
-            for job in taken
-            if job.data.get("unsure") or not job.data.get("refusals")
-        ]
-        await parts.ledger.apply(moves)
+        unsure = await parts.store.select(KIND, [UNSURE], ALL)
+        waiting = await parts.store.select(KIND, [WAITING], ALL)
+        await parts.ledger.apply(
+            [
+                *(Move(job, "put off", wait=parts.settle) for job in unsure),
+                *(Move(job, "put off") for job in waiting if not job.data.get("refusals")),
+            ]
+        )
         posting = await parts.store.select(KIND, [POSTING], ALL)
         if posting:
             log.warning("sessions.posts_crashed", posts=len(posting))
             await self._abandoned(posting)
-        for name in {job.lane for job in taken if job.data.get("unsure")}.intersection(self._failures):
-            self._rest(name, parts.settle)
+        self._rest({job.lane for job in unsure}, parts.settle)
 
     def _open(self, appliance: str) -> bool:
         return appliance not in self._resting and not any(one.everything for one in self._parts.holds.all().values())
 
-    def _rest(self, appliance: str, seconds: float) -> None:
-        """Post nothing of an appliance for so long; a longer rest that is under way stays."""
-        loop = asyncio.get_running_loop()
-        known = self._resting.get(appliance)
-        if known is not None:
-            if known.when() >= loop.time() + seconds + GRACE:
-                return
-            known.cancel()
-        self._resting[appliance] = loop.call_later(seconds + GRACE, self._rested, appliance)
+    def _rest(self, appliances: Iterable[str], seconds: float) -> None:
+        """Post nothing of these appliances for so long from now on."""
+        for name in self._failures.keys() & appliances:
+            if name in self._resting:
+                self._resting[name].cancel()
+            over = asyncio.get_running_loop().call_later(seconds + GRACE, self._rested, name)
+            self._resting[name] = over
 
     def _rested(self, appliance: str) -> None:
         del self._resting[appliance]
@@ -170,7 +180,7 @@ class Forward:
             return
         self._failures[job.lane] = 0
         parts.conditions.clear(subject_of(job.lane))
-        gone = dict.fromkeys(("tries", "refusals", "unsure", "code"))
+        gone = dict.fromkeys(("tries", "refusals", "code"))
         await parts.ledger.step(Move(job, "delivered", data=gone, bodies={EVENT: None}))
 
     async def _failed(self, job: Job, error: RelayError) -> None:
@@ -184,7 +194,7 @@ class Forward:
             parts.conditions.fail(subject_of(job.lane), error)
         await parts.ledger.step(Move(job, then.event, data=_facts(then), wait=then.wait))
         if then.rest:
-            self._rest(job.lane, then.rest)
+            self._rest([job.lane], then.rest)
 
     async def _abandoned(self, jobs: Sequence[Job]) -> None:
         """Nobody knows what became of these posts: by a crash, a fault of ours, or a disk that took no more.
@@ -196,8 +206,7 @@ class Forward:
             then = after_stop(_past(job, 0), settle=parts.settle, jitter=parts.jitter())
             moves.append(Move(job, then.event, data=_facts(then), wait=then.wait))
         await parts.ledger.apply(moves)
-        for name in {job.lane for job in jobs}.intersection(self._failures):
-            self._rest(name, parts.settle)
+        self._rest({job.lane for job in jobs}, parts.settle)
 
 
 def subject_of(appliance: str) -> str:
@@ -209,9 +218,8 @@ def _past(job: Job, failures: int) -> Past:
     return Past(job.data.get("tries", 0), job.data.get("refusals", 0), failures)
 
 
-def _facts(then: Next) -> dict[str, int | bool | None]:
+def _facts(then: Next) -> dict[str, int | None]:
     """What the job remembers of a failure. Who has a dead one tried again has all of its tries before him."""
     if then.code:
-        return {"tries": None, "refusals": None, "unsure": None, "code": then.code}
-    unsure = then.event in {"delivery unknown", "found at start"}
-    return {"tries": then.past.tries or None, "refusals": then.past.refusals or None, "unsure": unsure or None}
+        return {"tries": None, "refusals": None, "code": then.code}
+    return {"tries": then.past.tries or None, "refusals": then.past.refusals or None}

@@ -142,16 +142,6 @@ async def store_all(ledger: Ledger, store: Store, jobs: list[NewJob]) -> bool:
     return any(job is not None for job in stored)
 
 
-async def notice(ledger: Ledger, store: Store, appliance: str, lsid: str, *, by: str) -> bool:
-    """Store the job of a session; False: it was there already, and looks again if it waits for the session's end.
-
-    Raises:
-        StorageError: it is not known to be on disk.
-
-    """
-    return await store_all(ledger, store, [new_job(appliance, lsid, by)])
-
-
 def new_job(appliance: str, lsid: str, by: str, others: Sequence[str] = ()) -> NewJob:
     """The job of a session that was just heard of. `others`: appliances whose it may be as well."""
     data = {"lsid": lsid, "by": by, **({"others": list(others)} if others else {})}

@@ -191,7 +191,7 @@ async def test_an_event_that_stays_refused_waits_for_an_administrator(
     life = world.life()
     await life.put("bad")
     await life.run(420)
-    assert world.job("bad").state == "TAKEN"
+    assert world.job("bad").state == "WAITING"
     await life.run(12_000)
     for _ in range(2):
         job = world.job("bad")

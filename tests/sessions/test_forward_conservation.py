@@ -150,7 +150,7 @@ class Conservation(RuleBasedStateMachine):
 
 
 Conservation.TestCase.settings = settings(
-    max_examples=15, stateful_step_count=20, deadline=None, phases=[Phase.generate, Phase.reuse]
+    max_examples=25, stateful_step_count=20, deadline=None, phases=[Phase.generate, Phase.reuse]
 )
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from support.configuration import SMALLEST, loaded
 from support.sessionflow import World, in_world
 
 from relay.core.errors import ListenerError, StorageError
 from relay.core.posts import Post
 from relay.jobs.ledger import Move
-from relay.sessions.inbox import SessionInbox
+from relay.sessions.inbox import SessionInbox, modes_of
 
 
 @in_world(sweep=0)
@@ -125,3 +128,17 @@ async def test_an_event_that_crosses_the_end_of_the_job_changes_nothing(world: W
     assert not await life.inbox.put(world.post(lsid))
     assert not world.store.jobs
     await life.stop()
+
+
+def test_what_becomes_of_events_is_configured_for_each_appliance(tmp_path: Path) -> None:
+    """An appliance's own section goes before the common one, also while it is disabled."""
+    text = f"""{SMALLEST}
+  support:
+    product: rs
+    enabled: false
+    url: https://support.example.com
+    auth: {{client_id: abc, client_secret: {{credential: appliance_secret}}}}
+    sessions: {{mode: forward}}
+sessions: {{mode: both}}
+"""
+    assert modes_of(loaded(tmp_path, text).settings) == {"default": "both", "support": "forward"}

@@ -1,8 +1,9 @@
 """What a session leaves in journals of ServiceNow: which entries are due, and how far they came.
 
 A journal takes every write as a further entry, the same text again too. So each entry is written by one job, one after
-the other, and which of them are done with is on disk: a job's data has the names that are `due` and those `noted`.
-Every entry ends in the session's mark, by which it is looked for when nobody knows whether it was written.
+the other, and which of them are done with is on disk: a job's data has the names that are `due`, those `noted`, which
+never come again, and those `left` out, which come again when the session is imported anew. Every entry ends in the
+session's mark, by which it is looked for when nobody knows whether it was written.
 """
 
 from __future__ import annotations
@@ -44,8 +45,10 @@ SYSTEM: Final = Journal("information", "cmdb_ci", "comments", "comments of confi
 JOURNALS: Final[Mapping[str, Journal]] = {journal.name: journal for journal in (NOTE, SYSTEM)}
 """In the order in which they are written: first what people wait for."""
 
-SETTLED: Final = frozenset({"noted", "noted before", "found", "cannot be asked", "left out"})
+SETTLED: Final = frozenset({"noted", "noted before", "found", "cannot be asked"})
 """Events after which an entry is done with: it is never sent again."""
+LEFT_OUT: Final = "left out"
+"""The event after which an entry is surely not there, and not sent again by this import."""
 
 
 def due(report: SessionReport, links: Collection[str], settings: RowSettings) -> list[str]:
@@ -56,14 +59,17 @@ def due(report: SessionReport, links: Collection[str], settings: RowSettings) ->
 
 def outstanding(data: Mapping[str, Json]) -> Journal | None:
     """The journal whose entry is next; None when all are done with."""
-    done = data.get("noted", ())
+    done = {*data.get("noted", ()), *data.get("left", ())}
     return next((JOURNALS[name] for name in data.get("due", ()) if name not in done), None)
 
 
 def progress(data: Mapping[str, Json], event: str) -> dict[str, Json]:
     """How an event changes the data of a job whose next entry it is about."""
     journal = outstanding(data)
-    return {"noted": [*data.get("noted", ()), journal.name]} if journal is not None and event in SETTLED else {}
+    if journal is None or event not in SETTLED | {LEFT_OUT}:
+        return {}
+    name = "left" if event == LEFT_OUT else "noted"
+    return {name: [*data.get(name, ()), journal.name]}
 
 
 def text_of(journal: Journal, report: SessionReport, appliance: str, template: Template) -> str:

@@ -65,7 +65,7 @@ class Write:
         links = {link: sys_id for link, (_, sys_id) in step.job.data["links"].items()}
         entries = due(report, links, rows)
         if not await records.tables():
-            await step.on("written", written=None, due=entries)
+            await step.on("written", written=None, due=entries, left=None)
             return
         session = await records.upsert(session_row(report, rows, links))
         written = step.job.data["written"]
@@ -74,7 +74,7 @@ class Write:
             await records.insert(chunk)
             written += len(chunk)
             await step.on("part written", written=written)
-        await step.on("written", written=None, row=session, due=entries)
+        await step.on("written", written=None, row=session, due=entries, left=None)
 
     async def _failed(self, job: Job, error: ServiceNowError) -> None:
         tries = job.data.get("tries", 0) + 1

@@ -74,4 +74,5 @@ def test_each_entry_is_sent_until_it_is_there(names: list[str], data: st.DataObj
         state = SESSION.advance(state, event)
     assert all(count <= 1 for count in there.values())
     assert list(dict.fromkeys(sent)) == [name for name in names if name in sent]
-    assert state != "NOTED" or job.get("noted", []) == names
+    assert state != "NOTED" or sorted([*job.get("noted", []), *job.get("left", [])]) == sorted(names)
+    assert not any(there[name] for name in job.get("left", []))

@@ -218,7 +218,7 @@ async def test_two_entries_whatever_their_sending_meets(world: World, name: str,
 @in_world(sweep=0)
 @pytest.mark.parametrize("fault", ["forbidden", "refused"])
 async def test_an_entry_that_is_refused_holds_up_nothing(world: World, fault: str) -> None:
-    """The session comes home without it, health says so, until an entry is taken."""
+    """The session comes home without it, health says so, until an entry is taken; imported again it has its own."""
     lsid = world.session(1, item=ITEM)
     world.records.faults["entry"].append(fault)
     life = world.life()
@@ -232,6 +232,9 @@ async def test_an_entry_that_is_refused_holds_up_nothing(world: World, fault: st
     await life.run(30)
     assert world.records.entries_of(other) == 1
     assert not life.conditions.has(REFUSED)
+    await life.ledger.step(Move(world.job(lsid), "asked again"))
+    await life.run(30)
+    assert (world.records.notes_of(lsid), world.records.entries_of(lsid)) == (1, 1)
     await life.stop()
 
 

@@ -9,7 +9,8 @@
 | event | target, event, variables | to how many recipients it goes; any event, with these variables |
 | outbound | target | the events so far, their state, and how each try was answered |
 | ticket | target, url, ticket_id, source, trust, response_url, more | the request for approval and its receipt |
-| decide | target, accepts, status | null; which media types a decision may have, and how it is answered |
+| decide | target, accepts, status, patience | null; what decisions it takes, how they are answered, how long it waits |
+| verdict | target, request_id, response, message, attributes, probe | sys_id of the record that decides it later |
 | tickets | target | the requests with the decisions that came |
 | define | name, columns, references, roles | null; an empty table; without columns one that the stand-in knows |
 | drop | name | null; the instance has no such table |
@@ -34,6 +35,7 @@ from relay.sandbox.outbound import Recipient
 from relay.sandbox.schema import TABLES, table
 from relay.sandbox.sessionoracle import Terms, check_sessions, check_tickets
 from relay.sandbox.tickets import RESPONSE_PATH
+from relay.sandbox.verdicts import Verdict, later
 
 
 class Playing:
@@ -50,6 +52,7 @@ class Playing:
             "outbound": self._outbound,
             "ticket": self._ticket,
             "decide": self._decide,
+            "verdict": self._verdict,
             "tickets": self._tickets,
             "define": self._define,
             "drop": self._drop,
@@ -125,11 +128,27 @@ class Playing:
         ticket = await device.tickets.ask(self.box.way(url, source), ticket_id, answer_at, **facts)
         return ticket.facts()
 
-    def _decide(self, target: str, accepts: Sequence[str] | None = None, status: int = 200) -> None:
+    def _decide(
+        self, target: str, accepts: Sequence[str] | None = None, status: int = 200, patience: float = 60.0
+    ) -> None:
         tickets = self.box.appliances[target].tickets
-        tickets.status = status
+        tickets.status, tickets.patience = status, patience
         if accepts is not None:
             tickets.accepts = set(accepts)
+
+    def _verdict(
+        self,
+        target: str,
+        request_id: str,
+        response: str,
+        *,
+        message: str = "",
+        attributes: Mapping[str, str] | None = None,
+        probe: str = "form",
+    ) -> str:
+        given = Verdict(request_id, response, message, attributes or {})
+        row = later(self.box.agent, self.box.appliances[target], given, probe)
+        return self.box.servicenow.insert("ecc_queue", row)["sys_id"]
 
     def _tickets(self, target: str) -> list[dict[str, Any]]:
         return [ticket.facts() for ticket in self.box.appliances[target].tickets.by_id.values()]

@@ -111,7 +111,10 @@ def check_sessions(
 
 
 def check_tickets(appliances: Iterable[Device], *, final: bool = False) -> tuple[str, ...]:
-    """What is wrong with the decisions on tickets: none or several for a request, of nobody's request, with a token."""
+    """What is wrong with the decisions on tickets.
+
+    None or several for a request, one that came too late, one of nobody's request, or with a token.
+    """
     wrong = []
     for device in appliances:
         wrong += [f"{device.name}: a decision on nobody's request {name!r}" for name in device.tickets.strangers]
@@ -119,6 +122,8 @@ def check_tickets(appliances: Iterable[Device], *, final: bool = False) -> tuple
             name, count = f"{device.name}: {ticket.fields['ticket_id']} {ticket.request_id}", len(ticket.decisions)
             if count > 1 or (final and ticket.receipt == 200 and not count):  # noqa: PLR2004 - HTTP's OK
                 wrong.append(f"{name}: decided {count} times")
+            if ticket.late:
+                wrong.append(f"{name}: decided {ticket.late} times when nobody waited any more")
             for one in ticket.decisions:
                 wrong += [f"{name}: its decision carries a {what}" for what in one.carried]
                 if one.response not in {"allow", "deny"}:

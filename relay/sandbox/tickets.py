@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -38,24 +39,35 @@ USER = {
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A decision as it came. `carried` names what a decision must not carry and did: a query, a token, a cookie."""
+    """A decision as it came.
+
+    `carried` names what a decision must not carry and did: a query, a token, a cookie. `after`: seconds since the
+    request.
+    """
 
     response: str
     message: str
     media_type: str
     attributes: Mapping[str, str]
     carried: tuple[str, ...] = ()
+    after: float = 0.0
 
 
 @dataclass(slots=True)
 class Ticket:
-    """A request that was posted. `receipt` is the status it was answered with, or why there was no answer."""
+    """A request that was posted.
+
+    `receipt` is the status it was answered with, or why there was no answer. `late` counts decisions that came when
+    nobody waited any more. `posted` is when it was, monotonic seconds.
+    """
 
     request_id: str
     fields: dict[str, str]
     receipt: int | str = ""
     receipt_body: str = ""
     decisions: list[Decision] = field(default_factory=list)
+    late: int = 0
+    posted: float = field(default_factory=time.monotonic)
 
     def facts(self) -> dict[str, Any]:
         """The ticket as JSON."""
@@ -70,6 +82,7 @@ class Tickets:
         strangers: ids of decisions that answer no request.
         accepts: media types that a decision may have; another is answered 415.
         status: what a decision is answered with.
+        patience: seconds for which somebody waits for a decision; a later one is answered 404.
 
     """
 
@@ -78,6 +91,7 @@ class Tickets:
         self.strangers: list[str] = []
         self.accepts = {FORM_TYPE, "application/json"}
         self.status = 200
+        self.patience = 60.0
         self._wake = wake
 
     async def ask(
@@ -113,6 +127,11 @@ class Tickets:
         if ticket is None:
             self.strangers.append(fields.get("response_id", ""))
             return text_response(404, "Unknown request")
+        after = time.monotonic() - ticket.posted
+        if after > self.patience:
+            ticket.late += 1
+            self._wake()
+            return text_response(404, "The request has expired")
         carried = [name for name in ("authorization", "cookie") if request.header(name)]
         decision = Decision(
             fields.get("response", ""),
@@ -120,6 +139,7 @@ class Tickets:
             request.media_type,
             {name.removeprefix(_CUSTOM): value for name, value in fields.items() if name.startswith(_CUSTOM)},
             (*carried, *(("query",) if request.query else ())),
+            after,
         )
         ticket.decisions.append(decision)
         self._wake()

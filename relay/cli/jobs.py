@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,12 +14,24 @@ from relay.cli.output import data, plain, print_json, print_table, say
 from relay.core.jobs import Json
 
 DONE_BY_RETRY = {
-    "SEEN": "the record is claimed now",
-    "CLAIMED": "the call is made now",
-    "ANSWERED": "the answer is pushed now",
-    "INSERTED": "the output is set to processed now",
+    "queue": {
+        "SEEN": "the record is claimed now",
+        "CLAIMED": "the call is made now",
+        "ANSWERED": "the answer is pushed now",
+        "INSERTED": "the output is set to processed now",
+    },
+    "session": {
+        "NOTICED": "the session is imported from its beginning; what is in ServiceNow stays as it is",
+        "WRITTEN": "the work note is seen to now",
+        "NOTED": "the recordings are kept now",
+    },
+    "forward": dict.fromkeys(("TAKEN", "WAITING", "UNSURE"), "the event is posted on now"),
 }
-"""What `jobs retry` set off, by the state that the job has afterwards."""
+"""What `jobs retry` set off, by the kind of the job and the state that it has afterwards."""
+ABOUT = ("operation", "lsid", "topic", "path")
+"""The facts of a job that tell in one word what it is about; the first that it has is shown."""
+LONGEST = 80
+"""Characters of it in the list."""
 
 
 @click.group()
@@ -28,30 +42,40 @@ def command() -> None:
 @command.command(name="list")
 @with_config
 @as_json
+@click.option("--kind", help="Only jobs of this kind: queue, session, ...")
 @click.option("--state", help="Only jobs in this state, such as DEAD.")
+@click.option("--dead", is_flag=True, help="Only jobs that wait for an administrator.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="At most so many.")
-def list_(config: Path | None, state: str | None, limit: int, *, as_json: bool) -> None:
-    """List jobs, the oldest first; finished ones only with --state CLOSED."""
-    result = ask_daemon(config, "jobs list", {"state": state, "limit": limit})
+def list_(config: Path | None, *, as_json: bool, **wanted: Any) -> None:  # noqa: ANN401  # what the daemon takes
+    """List jobs, the oldest first; finished ones only with --state, such as CLOSED or DONE.
+
+    Kinds: queue, a record of ServiceNow's queue; session, a session that is imported; forward, an event that is posted
+    on; approval, a request for approval.
+    """
+    if wanted["dead"] and wanted["state"]:
+        raise click.UsageError("--dead stands for several states; give one of --dead and --state")
+    result = ask_daemon(config, "jobs list", wanted)
     if as_json:
         print_json("jobs", result)
         return
     rows = [
         (
             job["id"],
+            job["kind"],
             job["state"],
             str(job["priority"]),
             job["appliance"] or "-",
-            job["data"].get("operation") or job["data"].get("topic", "-"),
+            _about(job["data"]),
+            _code(job["data"]) or "-",
             str(job["attempts"]),
             job["updated"],
         )
         for job in result["jobs"]
     ]
     more = result.get("total", 0) - len(rows)
-    print_table(("job", "state", "priority", "appliance", "operation", "attempts", "updated"), rows)
+    print_table(("job", "kind", "state", "priority", "appliance", "about", "code", "attempts", "updated"), rows)
     if more > 0:
-        say(f"{more} more; --limit shows up to 1000, --state those of one state")
+        say(f"{more} more; --limit shows up to 1000, --kind and --state fewer")
 
 
 @command.command()
@@ -68,22 +92,24 @@ def show(config: Path | None, job: str, *, as_json: bool) -> None:
 @as_json
 @click.argument("job")
 def retry(config: Path | None, job: str, *, as_json: bool) -> None:
-    """Take a job's next step now instead of when its wait is over, or push a dead job's error answer once more.
+    """Take a job's next step now instead of when its wait is over, or try a dead job once more.
 
-    The step is the claim, the push, the closing, or a call that was surely not executed or is safe to repeat. A call
-    that may have been made and is not safe is never made again.
+    Of a record of the queue the step is the claim, the push, the closing, or a call that was surely not executed or is
+    safe to repeat; a dead one's error answer is pushed once more. A call that may have been made and is not safe is
+    never made again. A session is imported, an event posted on: nothing of them comes to ServiceNow twice.
     """
     result = ask_daemon(config, "jobs retry", {"id": job})
     _show(result, as_json=as_json)
-    say(DONE_BY_RETRY.get(result["jobs"][0]["state"], "the next step is taken now"))
+    now = result["jobs"][0]
+    say(DONE_BY_RETRY.get(now["kind"], {}).get(now["state"], "the next step is taken now"))
 
 
 @command.command()
 @with_config
 @click.argument("job")
-@click.option("--reason", required=True, help="Why; ServiceNow gets it as the answer.")
+@click.option("--reason", required=True, help="Why; where ServiceNow waits for an answer, it gets this.")
 def discard(config: Path | None, job: str, reason: str) -> None:
-    """Answer a waiting job with an error instead of doing it, or give up a dead one."""
+    """Answer a waiting record of the queue with an error instead of doing it, or give up any other job."""
     ask_daemon(config, "jobs discard", {"id": job, "reason": reason})
     say("discarded")
 
@@ -101,14 +127,34 @@ def _show(result: Json, *, as_json: bool) -> None:
 
 def _text(name: str, value: Json) -> str:
     """A fact as people read it; times as RFC 3339."""
-    if name == "code":
-        from relay.core.codes import REGISTRY  # noqa: PLC0415  # `--help` stays light
-
-        return f"BSR-{value}: {REGISTRY[value].cause}" if value in REGISTRY else f"BSR-{value}"
+    if name in {"code", "failed"}:
+        number, times = value if isinstance(value, list) else (value, 0)
+        return f"{_code_text(number)}{f' ({times} times in a row)' if times else ''}"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False)
     if name.endswith("since"):
         return datetime.fromtimestamp(value, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     if name == "created_on":
         return f"{value.replace(' ', 'T')}Z"
     return str(value)
+
+
+def _code_text(number: Json) -> str:
+    """A code with its cause, and what can be done about it."""
+    from relay.core.codes import REGISTRY  # noqa: PLC0415  # `--help` stays light
+
+    known = REGISTRY.get(number) if isinstance(number, int) else None
+    return f"{known.name}: {known.cause}; fix: {known.fix}" if known else f"BSR-{number}"
+
+
+def _about(facts: Json) -> str:
+    found = next((str(facts[name]) for name in ABOUT if facts.get(name)), "-")
+    return found if len(found) <= LONGEST else f"{found[:LONGEST]}..."
+
+
+def _code(facts: Json) -> str:
+    """The code that a job waits or failed with."""
+    number = facts.get("code") or (facts.get("failed") or [None])[0]
+    return f"BSR-{number}" if number else ""

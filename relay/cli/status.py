@@ -44,6 +44,11 @@ def _print(status: Json) -> None:
         data(plain(f"  fix: {one['fix']}"))
     if status["jobs"]:
         print_table(("state", "jobs"), [(state, str(number)) for state, number in status["jobs"].items()])
+        told = {kind: numbers for kind, numbers in status["kinds"].items() if any(numbers.values())}
+        rows = [(kind, str(numbers["open"]), str(numbers["dead"])) for kind, numbers in told.items()]
+        print_table(("kind", "open", "dead"), rows)
+        if status["dead"]:
+            data(f"dead: {status['dead']}, which wait for an administrator; see 'bseries-relay jobs list --dead'")
     elif status["state"] == "starting" and any(one["subject"] == "store" for one in status["conditions"]):
         data("jobs: not known until the store can be read")
     else:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from relay.core.errors import ConfigError, WorkError
 from relay.core.jobs import Job, Json, Tombstone
 from relay.core.queue import DEAD, QUEUE
 from relay.core.record import Failure
+from relay.core.session_job import SESSION
 from relay.core.session_standing import DISCARDED
 from relay.daemon.admin_sessions import SessionAdmin
 from relay.daemon.app import Running
-from relay.daemon.kinds import KINDS, TABLES
+from relay.daemon.kinds import KINDS, Kind
 from relay.daemon.process import Process
 from relay.daemon.report import moment, status
 from relay.jobs.ledger import Move, StaleJob
@@ -107,19 +108,14 @@ class Admin:
     # -- jobs --------------------------------------------------------------------------------------------------------
 
     async def _list(self, arguments: Arguments, _: str) -> Json:
-        wanted, limit, kind = arguments.get("state"), arguments.get("limit"), _kind(arguments)
-        tables = TABLES if kind is None else (KINDS[kind].table,)
-        known = sorted({state for table in tables for state in table.states})
-        states = sorted({state for table in tables for state in table.states - KINDS[table.kind].finished})
-        if wanted is not None:
-            states = [str(wanted).upper()]
-            if states[0] not in known:
-                raise ConfigError(1022, f"there is no such state; there are {', '.join(known)}")
+        limit, kind = arguments.get("limit"), _kind(arguments)
+        chosen = _chosen([*KINDS.values()] if kind is None else [KINDS[kind]], arguments)
         most = min(max(limit, 1), MOST) if isinstance(limit, int) else 100
         store = self._running().parts.store
-        jobs = await store.select(kind, states, most)
+        found = [job for one, states in chosen.items() for job in await store.select(one, sorted(states), most)]
+        jobs = sorted(found, key=lambda job: job.created)[:most]
         counts = (await store.counts()).items()
-        total = sum(number for (one, state, _), number in counts if state in states and kind in {None, one})
+        total = sum(number for (one, state, _), number in counts if state in chosen.get(one, ()))
         return {"jobs": [_shown(job) for job in jobs], "total": total}
 
     async def _job(self, arguments: Arguments) -> Job:
@@ -140,6 +136,8 @@ class Admin:
         event = kind.retry.get(job.state)
         if event is None:
             raise ConfigError(1022, f"a job in {job.state} is not repeated: what it does next may not be done twice")
+        if job.kind == SESSION.kind and not job.data.get("lsid"):
+            raise ConfigError(1022, "nothing can be made of this post, however often it is tried; it can be discarded")
         move = Move(job, event, data=kind.forgotten())
         await self._log("retry", author, job.id)
         return {"jobs": [_shown(await self._running().parts.ledger.step(move))]}
@@ -169,6 +167,25 @@ class Admin:
 
     async def _rotate(self, _: Arguments, author: str) -> Json:
         return {"key": (await self._running().checkpoints.rotate(author)).vkey}
+
+
+def _chosen(kinds: Sequence[Kind], arguments: Arguments) -> dict[str, frozenset[str]]:
+    """By kind the states that a list is about: a state that is named, those that are stuck, or all that are open.
+
+    Raises:
+        ConfigError: BSR-1022, no kind has a state of that name.
+
+    """
+    wanted = arguments.get("state")
+    if wanted is None:
+        dead = arguments.get("dead") is True
+        return {one.table.kind: one.stuck if dead else one.table.states - one.finished for one in kinds}
+    name = str(wanted).upper()
+    chosen = {one.table.kind: frozenset({name}) for one in kinds if name in one.table.states}
+    if not chosen:
+        known = sorted({state for one in kinds for state in one.table.states})
+        raise ConfigError(1022, f"there is no such state; there are {', '.join(known)}")
+    return chosen
 
 
 def _kind(arguments: Arguments) -> str | None:

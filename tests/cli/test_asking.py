@@ -38,10 +38,13 @@ STATUS = {
             "fix": "check DNS",
         }
     ],
-    "jobs": {"CLAIMED": 3},
+    "jobs": {"CLAIMED": 2, "DEAD": 1},
+    "kinds": {"queue": {"open": 2, "dead": 1}, "session": {"open": 0, "dead": 0}},
+    "dead": 1,
 }
 JOB = {
     "id": "a" * 32,
+    "kind": "queue",
     "state": "CLAIMED",
     "priority": 1,
     "appliance": "",
@@ -119,7 +122,11 @@ def test_status_in_plain_text(tmp_path: Path) -> None:
         "error servicenow: BSR-2001: away (since 2026-01-01T00:00:00Z)",
         "  fix: check DNS",
         "state    jobs",
-        "CLAIMED  3",
+        "CLAIMED  2",
+        "DEAD     1",
+        "kind   open  dead",
+        "queue  2     1",
+        "dead: 1, which wait for an administrator; see 'bseries-relay jobs list --dead'",
     ]
 
 
@@ -167,14 +174,18 @@ def test_jobs_in_plain_text(tmp_path: Path) -> None:
         raw = run(tmp_path, "jobs", "list", "--json")
         one = run(tmp_path, "jobs", "show", "a" * 32, "--json")
     assert json.loads(raw.stdout) == json.loads(one.stdout) == {"schema": "bseries-relay/jobs/1", "jobs": [JOB]}
-    assert listed.stdout.splitlines()[1].split() == ["a" * 32, "CLAIMED", "1", "-", "-", "2", "2026-01-01T00:00:00Z"]
+    assert listed.stdout.splitlines()[1].split() == [
+        "a" * 32,
+        *["queue", "CLAIMED", "1", "-", "-", "-", "2"],
+        "2026-01-01T00:00:00Z",
+    ]
     assert listed.stderr == ""
     assert f"id: {'a' * 32}" in shown.stdout
     assert "tries: 1" in retried.stdout
     assert retried.stderr == "the call is made now\n"
     assert discarded.stderr == "discarded\n"
     assert [(one["command"], one["arguments"]) for one in asked[:4]] == [
-        ("jobs list", {"state": "CLAIMED", "limit": 5}),
+        ("jobs list", {"kind": None, "state": "CLAIMED", "dead": False, "limit": 5}),
         ("jobs show", {"id": "a" * 32}),
         ("jobs retry", {"id": "a" * 32}),
         ("jobs discard", {"id": "a" * 32, "reason": "old"}),
@@ -198,6 +209,7 @@ def test_a_job_is_a_fact_a_line(tmp_path: Path) -> None:
         done = run(tmp_path, "jobs", "show", "a" * 32)
     assert done.stdout.splitlines() == [
         f"id: {'a' * 32}",
+        "kind: queue",
         "state: CLAIMED",
         "priority: 1",
         "attempts: 2",
@@ -208,13 +220,31 @@ def test_a_job_is_a_fact_a_line(tmp_path: Path) -> None:
         "trying since: 2026-01-01T00:00:00Z",
         "safe: yes",
         "changed: no",
-        f"code: BSR-4001: {code_of(4001).cause}",
+        f"code: BSR-4001: {code_of(4001).cause}; fix: {code_of(4001).fix}",
     ]
     (tmp_path / "s" / "control.sock").unlink()
     with daemon(tmp_path, ok({"jobs": [{**JOB, "state": "NEW", "data": {"code": 4999}}]})):
         done = run(tmp_path, "jobs", "retry", "a" * 32)
     assert done.stdout.splitlines()[-1] == "code: BSR-4999"
     assert done.stderr == "the next step is taken now\n"
+
+
+def test_jobs_of_sessions(tmp_path: Path) -> None:
+    """A session's job is listed by its lsid with its code; what it failed with, and lists, are shown as text."""
+    data = {"lsid": "b" * 32, "failed": [3001, 4], "links": {"task": ["incident", "c" * 32]}}
+    job = {**JOB, "kind": "session", "state": "NOTICED", "data": data}
+    configured(tmp_path)
+    with daemon(tmp_path, ok({"jobs": [job, {**job, "data": {"path": "/e" * 80, "code": 6004}}]})) as asked:
+        listed = run(tmp_path, "jobs", "list", "--kind", "session", "--dead").stdout.splitlines()
+        shown = run(tmp_path, "jobs", "show", "a" * 32).stdout.splitlines()
+        retried = run(tmp_path, "jobs", "retry", "a" * 32)
+    assert asked[0]["arguments"] == {"kind": "session", "state": None, "dead": True, "limit": 100}
+    assert listed[1].split()[1:7] == ["session", "NOTICED", "1", "-", "b" * 32, "BSR-3001"]
+    assert listed[2].split()[5:7] == ["/e" * 40 + "...", "BSR-6004"]
+    assert f"failed: BSR-3001: {code_of(3001).cause}; fix: {code_of(3001).fix} (4 times in a row)" in shown
+    assert f'links: {{"task": ["incident", "{"c" * 32}"]}}' in shown
+    assert "imported from its beginning" in retried.stderr
+    assert run(tmp_path, "jobs", "list", "--dead", "--state", "DEAD").exit_code == 2
 
 
 def test_a_list_says_that_there_are_more(tmp_path: Path) -> None:
@@ -237,9 +267,9 @@ def test_orders_say_what_was_done(tmp_path: Path) -> None:
         assert run(tmp_path, "resume").stderr == "lifted: local, guard\n"
 
 
-@pytest.mark.parametrize(("number", "code"), [(1022, 1), (1003, 78), (5002, 1), (1020, 1)])
+@pytest.mark.parametrize(("number", "code"), [(1022, 1), (1003, 78), (5002, 1), (1020, 1), (3001, 69), (3005, 77)])
 def test_a_refusal_has_its_fix_and_exit_code(tmp_path: Path, number: int, code: int) -> None:
-    """A refusal is told with its fix; a bad configuration exits 78, everything else 1."""
+    """A refusal is told with its fix; a bad configuration exits 78, trouble of another side as always, the rest 1."""
     configured(tmp_path)
     with daemon(tmp_path, refusal(number, "BSR: no\x07")):
         done = run(tmp_path, "reload")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 import time
@@ -15,9 +16,11 @@ from click.testing import CliRunner, Result
 from support.living import QUICK, Living, end, living, make, write_drop_in
 
 from relay.cli.main import main
+from relay.core.posts import Post
 from relay.core.retry import Backoff
 from relay.core.session_events import job_of
 from relay.core.session_job import DEAD, DONE, LEFT
+from relay.daemon.client import DaemonError
 from relay.sandbox.faults import Fault
 from relay.sandbox.lifelike import Lives, Script
 from relay.sandbox.livesessions import Session
@@ -297,3 +300,49 @@ async def test_the_event_types_are_listed_with_what_is_selected(tmp_path: Path) 
         assert chosen["File Upload"] == []
         assert "not known, and selected as the configuration writes it: Odd One" in (await call(made, "events")).stderr
         assert [one["type"] for one in found["events"] if not one["known"]] == ["Odd One"]
+
+
+async def test_what_waits_for_an_administrator_is_counted_and_listed(tmp_path: Path) -> None:
+    """A post that cannot be read is counted as dead, listed with its code, never repeated, and can be given up."""
+    async with living(tmp_path, drop_in=RARE) as made:
+        work = made.supervisor.app.running
+        assert work is not None
+        post = Post("e" * 64, "event", "default", "/events", {}, 1.0, code=6004, detail="no UTF-8", raw=b"\xff")
+        assert await work.sessions.inbox.put(post)
+        status = await made.ask("status")
+        assert (status["dead"], status["kinds"]["session"]) == (1, {"open": 0, "dead": 1})
+        (listed,) = (await made.ask("jobs list", dead=True, kind="session"))["jobs"]
+        assert (listed["id"], listed["state"], listed["data"]["code"]) == ("e" * 64, DEAD, 6004)
+        assert (await made.ask("jobs list", dead=True, kind="queue"))["jobs"] == []
+        assert (await made.ask("jobs list", state="done"))["jobs"] == []
+        with pytest.raises(DaemonError, match="nothing can be made of this post"):
+            await made.ask("jobs retry", id="e" * 64)
+        with pytest.raises(DaemonError, match="no such state"):
+            await made.ask("jobs list", state="left", kind="queue")
+        with pytest.raises(DaemonError, match="no such kind"):
+            await made.ask("jobs list", kind="odd")
+        assert await made.ask("jobs discard", id="e" * 64, reason="seen") == {"discarded": "e" * 64}
+        assert (await made.ask("status"))["dead"] == 0
+
+
+async def test_a_session_that_was_given_up_stays_so_unless_it_is_named(tmp_path: Path) -> None:
+    """Who asks for all of a time does not get back what somebody gave up, also not after its job was swept."""
+    async with living(tmp_path, drop_in=RARE) as made:
+        (session,) = ended(made)
+        held = made.box.appliance.faults.add(Fault("status", times=None, lane="AccessSession", status=503))
+        assert (await call(made, "import", session.lsid, "--wait", "0s")).exit_code == 75
+        job_id = job_of("default", session.lsid)
+        await made.until(lambda: held.fired)
+        discarded = False
+        while not discarded:  # the runner may have the job in its hands
+            with contextlib.suppress(DaemonError):
+                discarded = bool(await made.ask("jobs discard", id=job_id, reason="not ours"))
+        made.box.appliance.faults.clear()
+        assert "given up: 1" in (await call(made, "import", "--since", "40d")).stdout
+        work = made.supervisor.app.running
+        assert work is not None
+        assert await work.parts.store.sweep("session", [DONE], 1e12, 0.0, 10) == 1
+        assert "given up: 1" in (await call(made, "import", "--since", "40d")).stdout
+        judged(made, 0, external=False)
+        assert "imported: 1" in (await call(made, "import", session.lsid)).stdout
+        judged(made, 1)

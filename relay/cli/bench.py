@@ -18,6 +18,7 @@ import click
 from relay.cli.output import data, print_json, print_table, say
 
 if TYPE_CHECKING:
+    from relay.cli.bench_sessions import Imports
     from relay.cli.bench_sides import Sides
     from relay.cli.daemon_process import DaemonProcess
 
@@ -74,22 +75,37 @@ class Rest:
 @click.option(
     "--seconds", type=click.IntRange(1, 600), default=30, show_default=True, help="Of rest, and of the script."
 )
+@click.option("--sessions", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Sessions to import.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON with a schema field.")
-def command(jobs: int, seconds: int, *, as_json: bool) -> None:
+def command(jobs: int, seconds: int, sessions: int, *, as_json: bool) -> None:
     """Measure the relay against the stand-ins and against a plain script that does the same record by record.
 
     The ratio compares the two in the same run; the other figures are this machine's.
     """
     throughput, added, rest = asyncio.run(_measure(jobs, float(seconds)))
+    imports = asyncio.run(_imports(sessions, float(seconds)))
     if as_json:
         found = {
             "throughput": [asdict(row) for row in throughput],
             "added": [asdict(row) for row in added],
+            "imports": [asdict(row) for row in imports],
             "rest": asdict(rest),
         }
         print_json("bench", found)
         return
     _print(throughput, added, rest)
+    data("")
+    _print_imports(imports)
+
+
+async def _imports(sessions: int, seconds: float) -> list[Imports]:
+    from relay.cli.bench_sessions import measure_imports  # noqa: PLC0415  # `--help` stays light
+
+    found = []
+    for latency in (0.0, 0.1):
+        say(f"{sessions} sessions at {latency * 1000:.0f} ms to ServiceNow")
+        found.append(await measure_imports(sessions, latency, seconds))
+    return found
 
 
 async def _measure(jobs: int, seconds: float) -> tuple[list[Throughput], list[Added], Rest]:
@@ -268,3 +284,23 @@ def _print(throughput: Sequence[Throughput], added: Sequence[Added], rest: Rest)
         "processor": f"{rest.processor_percent} %",
     }
     print_table(("at rest", f"on {os.cpu_count()} processors"), list(facts.items()))
+
+
+def _print_imports(imports: Sequence[Imports]) -> None:
+    headers = ("sessions", "rows each", "to ServiceNow", "sessions/s", "requests each", "script's", "ratio", "RSS MiB")
+    print_table(
+        headers,
+        [
+            (
+                f"{row.sessions}",
+                f"{row.rows_per_session}",
+                f"{row.latency * 1000:.0f} ms",
+                f"{row.sessions_per_second}",
+                f"{row.requests_per_session}",
+                f"{row.plain_sessions_per_second}",
+                f"{row.ratio:.3g}",
+                f"{row.resident_mib}",
+            )
+            for row in imports
+        ],
+    )

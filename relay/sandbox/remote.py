@@ -15,7 +15,7 @@ class ControlError(Exception):
 
 
 class Remote:
-    """A sandbox in another process; blocking, one connection.
+    """A sandbox in another process; blocking, a connection for each action.
 
     Args:
         url: the control endpoint.
@@ -42,6 +42,7 @@ class Remote:
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
         self._connection.request("POST", self._path, json.dumps({"do": action, **arguments}), headers)
         answer = json.loads(self._connection.getresponse().read())
+        self._connection.close()  # the other side would end it while it is idle; the next request opens one
         if "error" in answer:
             raise ControlError(answer["error"])
         return answer["result"]

@@ -32,7 +32,7 @@ from relay.servicenow.vendor import VendorPosts
 SESSIONS: Mapping[str, int] = {"poll": 1, "claim": 2, "push": 3, "lookup": 1}
 """Sessions of each lane. Each can have one request under way; more in parallel hardly speed up a busy instance."""
 
-IMPORTS = 2
+IMPORTS = 4
 """Sessions for what appliances' sessions become: of their own, so that imports never delay the queue."""
 
 TICKETS = 10

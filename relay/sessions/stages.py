@@ -12,6 +12,8 @@ from relay.sessions.parts import KIND, Parts
 from relay.sessions.write import Write
 
 AT_ONCE = 100
+WRITERS = 4
+"""Sessions of an appliance that are written at a time: most of it is waiting for ServiceNow."""
 LONGEST = 86_400.0
 """Seconds that one recording may take. What ends a stalled one is that nothing comes any more, and much earlier."""
 
@@ -28,10 +30,13 @@ def stages(parts: Parts) -> list[Stage]:
             for name in parts.sites
         ),
         *(
-            Stage(f"session rows {name}", KIND, (FETCHED,), Write(parts), lane=name, open=parts.open)
+            Stage(f"session rows {name}", KIND, (FETCHED,), Write(parts), lane=name, open=parts.open, workers=WRITERS)
             for name in parts.sites
         ),
-        *(Stage(f"notes {name}", KIND, (WRITTEN,), Note(parts), lane=name, open=parts.open) for name in parts.sites),
+        *(
+            Stage(f"notes {name}", KIND, (WRITTEN,), Note(parts), lane=name, open=parts.open, workers=WRITERS)
+            for name in parts.sites
+        ),
         Stage("notes abandoned", KIND, (NOTING,), Abandoned(parts), size=lambda: AT_ONCE),
         Stage("notes unknown", KIND, (ASKING,), Ask(parts), accepts=ours, open=parts.open),
         *(

@@ -10,15 +10,16 @@ import pytest
 from click.testing import CliRunner
 
 from relay.cli import bench
+from relay.cli.bench_sessions import Imports
 from relay.cli.main import main
 
 THROUGHPUT = bench.Throughput("20 appliances, limits raised", 0.1, 20, 50.0, 0.5, 5.0, 10.0, 70.0)
 
 
-@pytest.mark.timeout(150)  # six starts of the daemon and of the stand-ins, whatever else the machine does
+@pytest.mark.timeout(150)  # eight starts of the daemon and of the stand-ins, whatever else the machine does
 def test_a_small_measurement_has_every_figure() -> None:
-    """`bench --json` gives three throughputs, two latencies and the cost of rest, each a sound number."""
-    done = CliRunner().invoke(main, ["bench", "--jobs", "20", "--seconds", "1", "--json"])
+    """`bench --json` gives throughputs, latencies, imports and the cost of rest, each a sound number."""
+    done = CliRunner().invoke(main, ["bench", "--jobs", "20", "--seconds", "1", "--sessions", "2", "--json"])
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     assert found["schema"] == "bseries-relay/bench/1"
@@ -35,23 +36,33 @@ def test_a_small_measurement_has_every_figure() -> None:
     assert [row["latency"] for row in found["added"]] == [0.0, 0.1]
     assert all(0 < row["p50"] <= row["p99"] for row in found["added"])
     assert found["rest"]["resident_mib"] > 20
+    assert [row["latency"] for row in found["imports"]] == [0.0, 0.1]
+    for row in found["imports"]:
+        assert row["ratio"] == pytest.approx(row["sessions_per_second"] / row["plain_sessions_per_second"], rel=0.2)
+        assert row["rows_per_session"] > 200
     assert all(math.isfinite(value) and value >= 0 for value in found["rest"].values())
 
 
 def test_the_plain_summary_is_tables(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without `--json` the figures come as three tables."""
+    """Without `--json` the figures come as tables."""
 
     async def measured(jobs: int, seconds: float) -> object:
         assert (jobs, seconds) == (20, 1.0)
         return [THROUGHPUT], [bench.Added(0.1, 0.1, 0.25, 0.5)], bench.Rest(70.0, 12.0, 0.5)
 
+    async def imported(sessions: int, seconds: float) -> object:
+        assert (sessions, seconds) == (100, 1.0)
+        return [Imports(0.1, 100, 204.0, 3.1, 10.5, 0.05, 62.0, 91.0)]
+
     monkeypatch.setattr(bench, "_measure", measured)
+    monkeypatch.setattr(bench, "_imports", imported)
     done = CliRunner().invoke(main, ["bench", "--jobs", "20", "--seconds", "1"])
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
     assert lines[0].split("  ")[0] == "arrangement"
     assert "100 ms" in lines[1]
     assert "requests a minute" in done.stdout
+    assert lines[-1].split()[-3:] == ["0.05", "62", "91.0"]
 
 
 def test_what_does_not_end_is_an_error() -> None:

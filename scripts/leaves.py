@@ -49,6 +49,7 @@ from relay.servicenow.session import Lane, Shared
 from relay.servicenow.sessions import SessionRecords
 from relay.servicenow.tickets import task_calls, user_calls
 from relay.servicenow.vendor import VENDOR_PATHS, Forwarding, VendorEvents, VendorPosts
+from relay.servicenow.vendor_approvals import PATH as APPROVALS
 
 ID = "0" * 32
 _KEY = re.compile("[0-9a-f]{64}")
@@ -94,6 +95,7 @@ COLUMNS = {
     "element_id": "sys_id of the configuration item",
     "value": "the endpoint's system information",
     "the recording": "the film or text as the appliance has it, with `sessions.recordings: attach`",
+    "the request": "the appliance's request for approval, whole",
     "the event": "every variable and custom field of it, as the appliance posted them",
 }
 ECHOED = {
@@ -165,6 +167,7 @@ def servicenow() -> str:
     asked = [*task_calls("task", "TICKET", ()), *task_calls("task", ID, ())[1:], *user_calls("USER", ("user_name",))]
     rows += [("look up a ticket, in one batch", _request(one.call), ()) for one in asked]
     rows += [("post an event on", how, ("the event",)) for how in _posts()]
+    rows.append(("post a request for approval on", f"`POST {APPROVALS}`, likewise", ("the request",)))
     lines = ["| for | request | fields in it |", "|---|---|---|"]
     lines += [f"| {what} | {how} | {', '.join(f'`{name}`' for name in names)} |" for what, how, names in rows]
     used = dict.fromkeys(name for _, _, names in rows for name in names)

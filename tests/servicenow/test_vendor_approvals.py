@@ -23,7 +23,7 @@ FIELDS = {
     "request_id": "r1",
     "ticket_id": "CHG1^ORx=1",
     "response_url": "https://a/x?y",
-    "user.username": "zo\u00eb &+",
+    "user.id": "zo\u00eb &+",
 }
 
 

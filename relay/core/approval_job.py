@@ -252,10 +252,9 @@ def read_answer(body: bytes, request_id: str) -> Answer | None:
     Nothing but exactly the words `allow` and `deny`, given once, is a decision.
     """
     fields = _fields(body)
-    response = fields.get("response")
-    if fields.get("response_id") != request_id or response not in {"allow", "deny"}:
+    response, message = fields.get("response"), fields.get("message", "")
+    if fields.get("response_id") != request_id or not isinstance(response, str) or response not in {"allow", "deny"}:
         return None
-    message = fields.get("message", "")
     attributes = {
         name.removeprefix(ATTRIBUTE): value
         for name, value in fields.items()

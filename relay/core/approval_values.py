@@ -284,7 +284,7 @@ DEFAULT_CHECKS: Final[tuple[Check, ...]] = (
     Check(
         "state",
         "less",
-        "The ticket's state does not allow access: it is '%TaskFieldName%' and must be %ComparatorSymbol% %FieldValue%.",
+        "The ticket's state, '%TaskFieldName%', does not allow access; it must be %ComparatorSymbol% %FieldValue%.",
         value="3",
         name="state",
     ),

@@ -36,7 +36,7 @@ async def test_a_ticket_that_is_closed_is_denied(world: World) -> None:
     life = world.life()
     await life.ask()
     assert world.box.got() == "deny"
-    assert world.box.said() == "The ticket's state does not allow access: it is '3' and must be < 3."
+    assert world.box.said() == "The ticket's state, '3', does not allow access; it must be < 3."
     assert world.box.wire[0].answer.attributes == {}
     assert world.audit.lines[0]["check_6"] == "task.state: '3' < '3': no"
     await life.stop()

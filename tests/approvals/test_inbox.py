@@ -1,0 +1,100 @@
+"""What becomes of a post that asks for approval."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support.approvalflow import URL, World, in_world
+
+from relay.core.approval_values import Check, Rule, RuleSet
+from relay.core.posts import Content, Owner, post_of
+from relay.jobs.ledger import Move
+
+FORM = "application/x-www-form-urlencoded"
+
+
+@in_world()
+@pytest.mark.parametrize("absent", ["request_id", "response_url"])
+async def test_a_post_that_nobody_can_be_answered_about_is_kept(world: World, absent: str) -> None:
+    """For an administrator, who can only discard it; the appliance is told that it came."""
+    life = world.life()
+    less: dict[str, Any] = {absent: None}
+    post = world.post(**less)
+    assert await life.inbox.put(post)
+    assert not await life.inbox.put(post)
+    await life.run(5)
+    (stored,) = world.store.jobs.values()
+    assert stored.job.state == "UNREADABLE"
+    assert stored.job.data["detail"] == f"the request has no {absent}"
+    assert b"CHG0001" in stored.bodies["post"]
+    assert not world.box.wire
+    await life.ledger.step(Move(stored.job, "discarded", data={"discarded": "why"}))
+    await life.stop()
+
+
+@in_world()
+async def test_a_post_that_is_no_form_is_kept(world: World) -> None:
+    """As it came."""
+    life = world.life()
+    post = post_of(Owner("default"), "/approvals", Content("application/json", b'{"a":1}'), world.clock.wall())
+    assert await life.inbox.put(post)
+    (stored,) = world.store.jobs.values()
+    assert (stored.job.state, stored.job.data["code"], stored.bodies["post"]) == ("UNREADABLE", 6004, b'{"a":1}')
+
+
+ABSENT = [
+    ("ticket_id", "No ticket was given."),
+    ("user.username", "The request does not say who asks."),
+    ("jump_item.computer_name", "The ticket is for another computer: 'web01', not ''."),
+]
+
+
+@in_world()
+@pytest.mark.parametrize(("absent", "text"), ABSENT)
+async def test_an_absent_field_is_a_denial_with_its_reason(world: World, absent: str, text: str) -> None:
+    """The appliance can be answered, so it is."""
+    life = world.life()
+    less: dict[str, Any] = {absent.replace(".", "__"): None}
+    await life.ask(**less)
+    assert (world.box.got(), world.box.said()) == ("deny", text)
+    await life.stop()
+
+
+@in_world()
+@pytest.mark.parametrize("name", ["ticket_id", "user.username", "jump_item.computer_name", "x"])
+async def test_a_field_that_is_there_twice_is_a_denial_with_its_reason(world: World, name: str) -> None:
+    """Whichever of the two would have been allowed."""
+    life = world.life()
+    good = f"request_id=r1&ticket_id=CHG0001&response_url={URL}&user.username=jdoe&jump_item.computer_name=web01&x=1"
+    body = f"{good}&{name}=other".encode()
+    world.came["r1"] = world.clock.monotonic()
+    await life.inbox.put(post_of(Owner("default"), "/approvals", Content(FORM, body), world.clock.wall()))
+    await life.run(3)
+    assert world.box.said() == f"The request is refused: it says {name} more than once."
+    await life.stop()
+
+
+@in_world()
+async def test_lists_tell_what_was_asked_in_plain_text(world: World) -> None:
+    """Bounded, and without what a terminal would obey."""
+    life = world.life()
+    await life.ask(ticket_id="\x1b[31m" + "x" * 1000)
+    assert world.job().data["ticket"].startswith("?[31mxx")
+    assert len(world.job().data["ticket"]) == 255
+    assert world.audit.lines[0]["ticket"] == world.job().data["ticket"]
+    await life.stop()
+
+
+@in_world()
+async def test_one_decision_may_have_more_comparisons_than_are_told(world: World) -> None:
+    """The line in the audit log has room for forty."""
+    checks = tuple(Check("state", "less", "\U0001f600" * 100, value="9" * 18) for _ in range(60))
+    world.site["rules"] = RuleSet((Rule("overrides", checks),))
+    life = world.life()
+    await life.ask()
+    assert world.box.got() == "allow"
+    line = world.audit.lines[0]
+    assert "check_40" in line
+    assert "check_41" not in line
+    await life.stop()

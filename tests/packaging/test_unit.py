@@ -54,6 +54,15 @@ def test_verify_is_silent(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_the_socket_unit_fits(tmp_path: Path) -> None:
+    """The optional socket unit is one that systemd understands, for the service of the same name."""
+    for unit in (UNIT, UNIT.with_suffix(".socket")):
+        text = unit.read_text().replace("/usr/bin/bseries-relay", "/bin/true")
+        (tmp_path / unit.name).write_text(text)
+    done = analyze("verify", str(tmp_path / UNIT.with_suffix(".socket").name))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_verify_would_speak(tmp_path: Path) -> None:
     """The check above can fail: an unknown key makes systemd speak, though it exits 0."""
     unit = tmp_path / UNIT.name

@@ -58,6 +58,7 @@ class Poll:
         self._wake = asyncio.Event()
         self._bench: dict[str, tuple[int, float]] = {}
         self._trouble = 0
+        self._hurried = False
         self._stopping = False
         parts.ledger.listen(self._hear)
 
@@ -181,7 +182,14 @@ class Poll:
                     log.warning("poll.close_failed", job=sys_id, code=result.code)
 
     def _hear(self, job: Job) -> None:
-        """A row that could not be claimed may still be shown as `ready`: leave it out for a while."""
+        """A row that could not be claimed may still be shown as `ready`: leave it out for a while.
+
+        And the first request that waits for a decision ends the wait for the next poll.
+        """
+        awaited = self._awaited()
+        if awaited and not self._hurried:
+            self.wake()
+        self._hurried = awaited
         if job.kind == KIND and job.state == DROPPED:
             self._put_on_bench(job.id)
 

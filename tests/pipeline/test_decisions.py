@@ -12,6 +12,7 @@ from support.pipeline import World, in_world
 from relay.core.approval_settling import answer_of
 from relay.core.approval_values import Answer
 from relay.core.errors import StorageError
+from relay.core.jobs import NewJob
 from relay.pipeline.forward import Forward
 
 ALLOW = Answer("r1", "allow", "", {"snow_task_id": "t1"})
@@ -101,6 +102,22 @@ async def test_while_somebody_waits_the_queue_is_asked_often(world: World) -> No
     approvals.requests.clear()
     await life.run(120.0)
     assert len(world.queue.polls) <= asked + 4
+
+
+@in_world()
+async def test_the_first_who_waits_ends_a_long_wait(world: World) -> None:
+    """A relay that polls each minute asks at once when a request begins to wait, and a second later again."""
+    world.limit(poll_interval=60.0)
+    approvals = FakeApprovals()
+    world.approvals = approvals
+    life = world.life()
+    await life.run(5.0)
+    asked = len(world.queue.polls)
+    approvals.requests["default", "r1"] = ""
+    (job,) = await life.ledger.add([NewJob("x", "queue", "SEEN", 2, "")])
+    assert job is not None
+    await life.run(2.5)
+    assert asked + 3 <= len(world.queue.polls) <= asked + 5
 
 
 @pytest.mark.parametrize(("everything", "accepted"), [(False, 1), (True, 0)])

@@ -30,6 +30,7 @@ from relay.cli.output import exit_code
 from relay.core.codes import REGISTRY
 from relay.core.errors import RelayError
 from relay.core.machine import StateTable
+from relay.core.posts import PATHS
 from relay.daemon.kinds import KINDS
 from relay.daemon.metrics import FIGURES
 from relay.host.metrics import PREFIX, Metrics
@@ -49,7 +50,7 @@ FAMILIES = {
     3: ("3xxx: the appliance side", "In answers to ServiceNow, in the log and in `status`."),
     4: ("4xxx: policy, and work that cannot be done as it is written", "In answers to ServiceNow and in the log."),
     5: ("5xxx: storage and audit", "In the log and in `status`."),
-    6: ("6xxx: listener", "Nowhere yet: this version has no listener."),
+    6: ("6xxx: listener", "In the log and in `status`; of what was kept in `jobs list --state DEAD`."),
     9: ("9xxx: a fault of the relay itself", "In answers to ServiceNow and in the log."),
 }
 
@@ -277,6 +278,13 @@ def metrics() -> str:
 
 # ---- pages
 
+
+def paths() -> str:
+    """Where the listener takes posts."""
+    rows = [f"| `{path}` | {kind} |" for path, kind in PATHS.items()]
+    return "\n".join(["| path | takes |", "|---|---|", *rows])
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "codes": codes,
     "states": states,
@@ -284,6 +292,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "log fields": log_fields,
     "metrics": metrics,
     "dependencies": sbom.table,
+    "paths": paths,
     "session columns": session_page.session_columns,
     "event columns": session_page.event_columns,
     "note template": session_page.note_template,

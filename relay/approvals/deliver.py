@@ -106,11 +106,11 @@ class Deliver:
         await parts.ledger.step(Move(job, event, data={"tries": tries}, wait=wait))
 
     async def _try(self, job: Job, url: str, answer: Answer, encoding: Encoding) -> Tried:
-        """Send once, an allow only while its time lasts."""
+        """Send once, an allow only while its time lasts and nobody has contradicted its request."""
         parts, limit = self._parts, LONGEST_SEND
         if answer.response == "allow":
             limit = min(limit, parts.left(job))
-            if limit == 0.0:
+            if limit == 0.0 or parts.requests.contradicted(job.id):
                 return Tried("not sent")
         outcome: int | ApplianceError | None
         try:

@@ -56,13 +56,15 @@ class ApprovalInbox:
 
     async def _compare(self, known: str, request: Request) -> None:
         """See that a request that came again says what it said before, whatever happens to its job meanwhile."""
+        parts = self._parts
         while True:
-            (job,) = await self._parts.store.get([known])
-            moves = [] if job is None or job.data["digest"] == request.digest else _against(job)
-            if await self._parts.ledger.apply(moves) != [None]:
+            (job,) = await parts.store.get([known])
+            if job is None or job.data["digest"] == request.digest:
                 break
-        if moves:
-            log.warning("approvals.contradicted", job=known, appliance=request.appliance, state=moves[0].job.state)
+            parts.requests.contradict(known)
+            if await parts.ledger.apply(_against(job)) != [None]:
+                log.warning("approvals.contradicted", job=known, appliance=request.appliance, state=job.state)
+                break
 
     def _job(self, request: Request) -> NewJob:
         clock = self._parts.clock

@@ -6,7 +6,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 from relay.approvals.cache import Cache
 from relay.approvals.ports import Forwarder, Lookups, Responder
@@ -18,6 +18,8 @@ from relay.jobs.conditions import Conditions
 from relay.jobs.holds import Holds
 from relay.jobs.ledger import Ledger
 from relay.jobs.ports import Audit, Clock, Store
+
+T = TypeVar("T")
 
 KIND = APPROVAL.kind
 PRIORITY = 0
@@ -57,16 +59,15 @@ class Site:
 
 
 class Requests:
-    """The newest requests, so that what was just stored need not be read back. The store is the truth."""
+    """What this process remembers of the newest requests beside the store, which is the truth."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, Request] = OrderedDict()
+        self._contradicted: OrderedDict[str, None] = OrderedDict()
 
     def put(self, job: str, request: Request) -> None:
-        """Keep a request, and let go of the oldest of too many."""
-        self._known[job] = request
-        while len(self._known) > KEPT:
-            self._known.popitem(last=False)
+        """Keep a request, so that it need not be read back."""
+        _keep(self._known, job, request)
 
     def get(self, job: str) -> Request | None:
         """A request, if it is still here."""
@@ -75,6 +76,21 @@ class Requests:
     def drop(self, job: str) -> None:
         """A request is not needed any more."""
         self._known.pop(job, None)
+
+    def contradict(self, job: str) -> None:
+        """Another request of this id says something else: whoever is about to send an allow hears it at once."""
+        _keep(self._contradicted, job, None)
+
+    def contradicted(self, job: str) -> bool:
+        """Whether that was so."""
+        return job in self._contradicted
+
+
+def _keep(known: OrderedDict[str, T], job: str, value: T) -> None:
+    """Remember something, and forget the oldest of too many."""
+    known[job] = value
+    while len(known) > KEPT:
+        known.popitem(last=False)
 
 
 @dataclass(frozen=True, slots=True)

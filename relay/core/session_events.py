@@ -14,6 +14,7 @@ from relay.core.canonical import canonical
 
 LONGEST_LSID: Final = 255
 _OTHER: Final = re.compile(r"[^a-z0-9]+")
+_SURVEY: Final = re.compile(r"(?:.*_)?(rep|representative|cust|customer)_exit_survey(?:_completed)?")
 _END: Final = re.compile(r"(?:.*_)?(?:session|conference)_end(?:ed)?")
 
 
@@ -26,6 +27,12 @@ def is_end(fields: Mapping[str, str]) -> bool:
     """Whether the event says that a session ended; one without a name was sent to say so."""
     name = _OTHER.sub("_", fields.get("event", "").lower()).strip("_")
     return not name or _END.fullmatch(name) is not None
+
+
+def survey_of(fields: Mapping[str, str]) -> str:
+    """Whose exit survey the event says was filled in: customer or representative; "" where it says no such thing."""
+    found = _SURVEY.fullmatch(_OTHER.sub("_", fields.get("event", "").lower()).strip("_"))
+    return "" if found is None else "representative" if found[1].startswith("rep") else "customer"
 
 
 def lsid_of(fields: Mapping[str, str]) -> str:

@@ -21,6 +21,7 @@ session imported again, and what was said of its entries stays known then.
 from __future__ import annotations
 
 from relay.core.errors import ApplianceError, RelayError, ServiceNowError
+from relay.core.jobs import Job
 from relay.core.machine import StateTable
 from relay.core.queue import FORBIDDEN, FORBIDDEN_TRIES, LOOKS_FOR_ABSENT, LOOKS_WITHOUT_SIGHT, Verdict
 from relay.core.retry import Backoff
@@ -52,6 +53,7 @@ SESSION = StateTable(
             "given up": DEAD,
             "unreadable": DEAD,
             "report refused": DEAD,
+            "passed on": DONE,
             "discarded": DONE,
         },
         FETCHED: {
@@ -111,6 +113,8 @@ UNREADABLE_TRIES = 3
 """A report that was cut off on its way is whole the next time; one that is ill-formed stays so."""
 REFUSED_TRIES = 10
 """Right after its end the appliance may answer for a session with an error; ten tries take some twenty minutes."""
+SURVEY_LAG = 30.0
+"""Seconds from the event that a survey was filled in until reports surely tell of it."""
 SURVEY_TRIES = 8
 """Tries to get a survey, some four minutes; then the session comes home without what it says."""
 RECORDING_TRIES = 5
@@ -165,6 +169,27 @@ def after_survey_error(error: ApplianceError | None, *, tries: int) -> Verdict:
         return Verdict("put off")
     passes = error is None or error.retryable
     return Verdict("put off" if passes and tries < SURVEY_TRIES else "fetched")
+
+
+def after_survey(session: Job | None, *, by: str, told: float) -> str:
+    """Decide about an event that an exit survey was filled in, some time after it came.
+
+    Args:
+        session: the session's own job.
+        by: whose survey.
+        told: when the event came.
+
+    Returns:
+        `passed on`: nothing is to be done, the session's import has the survey or will have it; `asked again`: the
+        session is to be imported again; `put off`: it is under way, nobody knows with or without the survey.
+
+    """
+    if session is None or session.state in {LEFT, DEAD}:
+        return "passed on"
+    if session.state != DONE:
+        return "put off"
+    there = by in session.data.get("surveys", ()) and session.data.get("fetched", 0.0) >= told
+    return "passed on" if there else "asked again"
 
 
 def after_rows_error(error: ServiceNowError, *, tries: int) -> Verdict:

@@ -10,7 +10,16 @@ import structlog
 from relay.core.errors import ApplianceError
 from relay.core.jobs import Job
 from relay.core.session_events import job_of
-from relay.core.session_job import DEAD, LOOK, NOTICED, after_fetch_error, after_report, after_survey_error
+from relay.core.session_job import (
+    DEAD,
+    LOOK,
+    NOTICED,
+    SURVEY_LAG,
+    after_fetch_error,
+    after_report,
+    after_survey,
+    after_survey_error,
+)
 from relay.core.session_report import SessionReport
 from relay.core.session_surveys import surveyed
 from relay.jobs.ledger import Move, trace_of
@@ -37,6 +46,8 @@ class Fetch:
     async def _look(self, job: Job) -> Move:
         parts = self._parts
         lsid = job.data.get("lsid")
+        if "survey" in job.data:
+            return await self._filled_in(job)
         if not lsid:  # a post of which nothing can be made, however often an administrator has it tried again
             return Move(job, "report refused")
         document = None
@@ -67,8 +78,21 @@ class Fetch:
             wait = LOOK.delay(looks, self._parts.jitter())
             return Move(job, verdict.event, data={"since": since, "looks": looks, "failed": None}, wait=wait)
         # What its links lead to may have been mended since they were looked up; "known" is what was so at first.
-        data = {**_FORGOTTEN, "failed": None, "links": None, "code": verdict.code or None}
+        data = {**_FORGOTTEN, "failed": None, "links": None, "code": verdict.code or None, "fetched": now}
         return Move(job, verdict.event, data=data, bodies={REPORT: document if verdict.event == "fetched" else None})
+
+    async def _filled_in(self, job: Job) -> Move:
+        """What becomes of the news that a survey was filled in: people do so when the session is home already."""
+        parts, looks = self._parts, job.data.get("looks", 0) + 1
+        event, wait = "put off", SURVEY_LAG
+        if looks > 1:
+            (session,) = await parts.store.get([job_of(job.lane, job.data["lsid"])])
+            event = after_survey(session, by=job.data["survey"], told=job.created)
+            wait = LOOK.delay(looks, parts.jitter())
+            if event == "asked again" and session is not None:
+                (moved,) = await parts.ledger.apply([Move(session, event, data={"surveys": None})])
+                event = "passed on" if moved is not None else "put off"
+        return Move(job, event, data={"looks": looks}, wait=wait if event == "put off" else 0.0)
 
     async def _surveyed(self, move: Move, report: SessionReport) -> Move:
         """The move with the session's surveys, or one that puts it off. What they say is stored with the report."""

@@ -6,6 +6,7 @@ nothing of the appliance, and an import waits until the appliance is enabled aga
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal
@@ -13,10 +14,11 @@ from typing import Final, Literal
 import structlog
 
 from relay.config.model import Settings
+from relay.core.canonical import canonical
 from relay.core.errors import ListenerError
 from relay.core.jobs import Job, NewJob
 from relay.core.posts import Post
-from relay.core.session_events import is_end, job_of, lsid_of
+from relay.core.session_events import is_end, job_of, lsid_of, survey_of
 from relay.core.session_job import DEAD, NOTICED
 from relay.jobs.ledger import Ledger, Move
 from relay.jobs.ports import Store
@@ -41,8 +43,9 @@ class SessionInbox:
     """Implements the listener's `Inbox`.
 
     Every event that can be read may be posted on, whatever it tells; only the end of a session needs a job to import
-    it. What cannot be read, or does not say which session ended, becomes a job that waits for an administrator; such a
-    session is found by the sweep. What cannot be read is not posted on: nobody can say what it would mean there.
+    it, and an exit survey that was filled in one that looks whether the session is home without it. What cannot be
+    read, or does not say which session ended, becomes a job that waits for an administrator; such a session is found by
+    the sweep. What cannot be read is not posted on: nobody can say what it would mean there.
 
     Where the configuration cannot tell appliances apart, an event is posted on once, for the first of them of which
     events are posted on; and the others are looked through for its session, which the first may not know.
@@ -90,6 +93,8 @@ class SessionInbox:
         if post.code is not None:
             return await self._take(post, [_kept(post, post.code, post.detail)], importing)
         jobs = [new_forward(name, post) for name in forwarding[:1]]
+        if survey_of(post.fields) and lsid_of(post.fields):
+            jobs += [_filled_in(name, post) for name in importing]
         if not importing or not is_end(post.fields):
             return await self._take(post, jobs, [])
         lsid = lsid_of(post.fields)
@@ -140,6 +145,13 @@ async def store_all(ledger: Ledger, store: Store, jobs: list[NewJob]) -> bool:
     if moves:
         await ledger.apply(moves)
     return any(job is not None for job in stored)
+
+
+def _filled_in(appliance: str, post: Post) -> NewJob:
+    """The job of an exit survey that was filled in: a session that is home without it is imported again."""
+    data = {"lsid": lsid_of(post.fields), "by": "event", "survey": survey_of(post.fields)}
+    name = hashlib.sha256(canonical(["survey", appliance, post.id])).hexdigest()
+    return NewJob(name, KIND, NOTICED, PRIORITY, appliance, data=data)
 
 
 def new_job(appliance: str, lsid: str, by: str, others: Sequence[str] = ()) -> NewJob:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from relay.core.session_events import is_end, job_of, lsid_of
+from relay.core.session_events import is_end, job_of, lsid_of, survey_of
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,22 @@ from relay.core.session_events import is_end, job_of, lsid_of
 def test_the_end_of_a_session_is_known_in_every_spelling(name: str, end: bool) -> None:
     """An end is an end whatever product and release call it, and nothing else is."""
     assert is_end({"event": name}) is end
+
+
+@pytest.mark.parametrize(
+    ("name", "by"),
+    [
+        ("support_conference_rep_exit_survey_completed", "representative"),
+        ("support_conference_customer_exit_survey_completed", "customer"),
+        ("Customer Exit Survey", "customer"),
+        ("support_conference_end", ""),
+        ("exit_survey", ""),
+        ("", ""),
+    ],
+)
+def test_whose_survey_was_filled_in(name: str, by: str) -> None:
+    """In every spelling; nothing else is a survey."""
+    assert survey_of({"event": name}) == by
 
 
 def test_an_event_without_a_name_was_sent_to_tell_of_the_end() -> None:

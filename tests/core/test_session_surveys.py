@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.core.errors import ApplianceError
-from relay.core.session_job import SURVEY_TRIES, after_survey_error
+from relay.core.jobs import Job
+from relay.core.session_job import SESSION, SURVEY_TRIES, after_survey, after_survey_error
 from relay.core.session_report import Actor, Event, Moment, Question, SessionReport, Survey
 from relay.core.session_rows import RowSettings, event_rows
 from relay.core.session_surveys import is_told, survey_event, surveyed, with_surveys
@@ -130,3 +132,24 @@ def test_each_survey_has_a_row_of_its_own(surveys: tuple[Survey, ...], events: t
 def test_a_survey_holds_up_no_session(error: ApplianceError | None, tries: int, event: str) -> None:
     """It is waited for some minutes, or as long as the account's limits hold up everything."""
     assert after_survey_error(error, tries=tries).event == event
+
+
+@pytest.mark.parametrize(
+    ("state", "data", "event"),
+    [
+        (None, {}, "passed on"),
+        ("LEFT", {}, "passed on"),
+        ("DEAD", {}, "passed on"),
+        ("NOTING", {}, "put off"),
+        ("UNKEPT", {}, "put off"),
+        ("DONE", {}, "asked again"),
+        ("DONE", {"surveys": ["representative"], "fetched": 20.0}, "asked again"),
+        ("DONE", {"surveys": ["customer"], "fetched": 9.0}, "asked again"),
+        ("DONE", {"surveys": ["customer"], "fetched": 10.0}, "passed on"),
+    ],
+)
+def test_what_becomes_of_the_news_of_a_survey(state: str | None, data: dict[str, Any], event: str) -> None:
+    """A session that is home without it is imported again; one that has it, or will have it, is not."""
+    job = state and Job("x", "session", state, 1, 2, "a", 0.0, 0, 0.0, 0.0, data)
+    assert after_survey(job or None, by="customer", told=10.0) == event
+    assert event in SESSION.rows["DONE" if event == "asked again" else "NOTICED"]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from support.sessionflow import World, in_world
+from support.memory import When
+from support.sessionflow import Life, World, in_world
 
+from relay.core.jobs import Job
+from relay.core.posts import Post
 from relay.core.session_rows import Row, RowSettings
 from relay.jobs.ledger import Move
 
@@ -165,6 +168,106 @@ async def test_surveys_are_the_same_when_imported_again(world: World) -> None:
     assert world.job(lsid, "second").state == "DONE"
     assert rows(world) == before
     assert asked(world).count(CUSTOMER) == 2
+    await life.stop()
+
+
+def filled_in(world: World, lsid: str, number: int = 1, name: str = "customer_exit_survey_completed") -> Post:
+    """The event of a survey."""
+    fields = {"event": f"support_conference_{name}", "lsid": lsid, "timestamp": str(number)}
+    return world.post(lsid, id=f"survey {number} {name}", appliance="second", fields=fields)
+
+
+async def home_unasked(world: World) -> tuple[Life, str]:
+    """A session that came home before its customer filled in the survey."""
+    lsid = world.session(1, box="second", surveys=("representative",))
+    life = world.life()
+    await life.inbox.put(world.post(lsid, appliance="second"))
+    await life.run(60)
+    assert (world.job(lsid, "second").state, len(rows(world))) == ("DONE", 1)
+    world.boxes.sessions["second", lsid].surveys = BOTH
+    return life, lsid
+
+
+@in_world(sweep=0)
+async def test_a_survey_that_is_filled_in_later_comes_home(world: World) -> None:
+    """Its event has the session imported again: one more row, and no second note."""
+    life, lsid = await home_unasked(world)
+    assert await life.inbox.put(filled_in(world, lsid))
+    assert not await life.inbox.put(filled_in(world, lsid))
+    await life.run(120)
+    assert (world.job(lsid, "second").state, len(rows(world))) == ("DONE", 2)
+    assert world.records.notes_of(lsid) == 1
+    assert {one.job.state for one in world.store.jobs.values()} == {"DONE"}
+    assert (asked(world).count(CUSTOMER), asked(world).count(REPRESENTATIVE)) == (1, 2)
+    await life.stop()
+
+
+@in_world(sweep=0)
+async def test_a_survey_that_is_home_changes_nothing(world: World) -> None:
+    """Appliances tell of surveys that the report held already; a session is not fetched again for them."""
+    lsid = world.session(1, box="second", surveys=BOTH)
+    life = world.life()
+    for name in ("customer_exit_survey_completed", "rep_exit_survey_completed"):
+        await life.inbox.put(filled_in(world, lsid, name=name))
+    await life.inbox.put(filled_in(world, "f" * 32, 2))
+    await life.inbox.put(world.post(lsid, appliance="second"))
+    await life.run(120)
+    assert (asked(world).count(CUSTOMER), asked(world).count(REPRESENTATIVE)) == (1, 1)
+    assert {one.job.state for one in world.store.jobs.values()} == {"DONE"}
+    await life.stop()
+
+
+@in_world(sweep=0)
+async def test_a_survey_of_a_session_under_way_waits(world: World) -> None:
+    """What is under way may have been fetched before the survey was there: it is looked at when it is home."""
+    lsid = world.session(1, box="second", surveys=("representative",))
+    world.records.faults["upsert"].extend(["busy"] * 8)
+    life = world.life()
+    await life.inbox.put(world.post(lsid, appliance="second"))
+    await life.run(10)
+    assert world.job(lsid, "second").state == "FETCHED"
+    world.boxes.sessions["second", lsid].surveys = BOTH
+    await life.inbox.put(filled_in(world, lsid))
+    await life.run(900)
+    assert (world.job(lsid, "second").state, len(rows(world))) == ("DONE", 2)
+    assert {one.job.state for one in world.store.jobs.values()} == {"DONE"}
+    await life.stop()
+
+
+@in_world(sweep=0)
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("nth", [1, 2, 3, 4, 5])
+async def test_a_later_survey_survives_a_kill(world: World, nth: int, when: When) -> None:
+    """Whichever durable step the process dies at, the survey comes home, and the note is there once."""
+    life, lsid = await home_unasked(world)
+    await life.inbox.put(filled_in(world, lsid))
+    life.gate.kill_at("change", nth, when)
+    await life.run(60)
+    await life.crash()
+    life = world.life()
+    await life.run(600)
+    assert (world.job(lsid, "second").state, len(rows(world))) == ("DONE", 2)
+    assert world.records.notes_of(lsid) == 1
+    assert {one.job.state for one in world.store.jobs.values()} == {"DONE"}
+    await life.stop()
+
+
+@in_world(sweep=0)
+async def test_a_survey_event_loses_no_race(world: World) -> None:
+    """A session that changes in the moment in which it is asked for again is looked at once more."""
+    life, lsid = await home_unasked(world)
+    await life.inbox.put(filled_in(world, lsid))
+    real = life.ledger.apply
+    lost = iter([True])
+
+    async def apply(moves: list[Move]) -> list[Job | None]:
+        if moves and moves[0].event == "asked again" and next(lost, False):
+            return [None]
+        return await real(moves)
+
+    life.ledger.apply = apply  # type: ignore[method-assign,assignment]
+    await life.run(300)
+    assert (world.job(lsid, "second").state, len(rows(world))) == ("DONE", 2)
     await life.stop()
 
 

@@ -48,7 +48,7 @@ async def write_entry(lane: Lane, record: Place, text: str, element: str) -> Non
         raise ServiceNowError(2015, f"{TABLE} did not store what was written", maybe_sent=True)
 
 
-async def find_mark(lane: Lane, record: Place, mark: str, element: str = WORK_NOTES) -> bool | None:
+async def find_mark(lane: Lane, record: Place, mark: str, element: str) -> bool | None:
     """Whether an entry of a record's journal ends in the line `mark`; None when this account may not read entries.
 
     An account that is shown no entries gets False like one for which there is none: see `readable`.

@@ -93,15 +93,8 @@ class SessionRecords:
             raise max(errors, key=lambda error: (error.maybe_sent, error.retryable))
 
     async def note(self, task: Place, text: str) -> None:
-        """Add a work note to a task; never repeat it without `noted`."""
+        """Add a work note to a task; never repeat it without `entered`."""
         await journal.write_note(self._lane, task, text)
-
-    async def noted(self, task: Place, mark: str) -> bool | None:
-        """Whether a work note of the task ends in `mark`; None when this account is refused its notes.
-
-        An account that is silently shown none gets False too.
-        """
-        return await journal.find_mark(self._lane, task, mark)
 
     async def notes_readable(self) -> bool | None:
         """Whether this account may read work notes; None when it was neither shown one nor refused."""
@@ -112,7 +105,10 @@ class SessionRecords:
         await journal.write_entry(self._lane, record, text, element)
 
     async def entered(self, record: Place, mark: str, element: str) -> bool | None:
-        """As `noted`, for another journal of a record."""
+        """Whether an entry of this journal of a record ends in `mark`; None when this account is refused its entries.
+
+        An account that is silently shown none gets False too.
+        """
         return await journal.find_mark(self._lane, record, mark, element)
 
     async def find_file(self, record: Place, name: str, size: int) -> Attached | None:

@@ -25,6 +25,7 @@ from relay.servicenow.sessions import SessionRecords
 from relay.servicenow.vendor import FORWARDED, Forwarding, VendorEvents
 
 MARK = "[session ab12]"
+NOTES = "work_notes"
 NOTE = f"BeyondTrust session 8 on web01\nDuration: 0:10\n{MARK}"
 PATH = "/x_bmgr_bomgar_pam_bomgar_post.do"
 FORM = [("event", "access_session_end"), ("lsid", "ab12"), ("é", "ü&="), ("é", "twice")]
@@ -83,7 +84,7 @@ async def test_a_note_is_written_and_found(box: Sandbox, records: SessionRecords
     other = Place(
         "incident", box.servicenow.insert("incident", {"work_notes": f"see {MARK} there\nnot here"})["sys_id"]
     )
-    assert await records.noted(task, MARK) is False
+    assert await records.entered(task, MARK, NOTES) is False
     await records.note(task, NOTE)
     [_, entry] = box.servicenow.tables.rows("sys_journal_field")
     assert (entry["name"], entry["element"], entry["element_id"], entry["value"]) == (
@@ -92,11 +93,11 @@ async def test_a_note_is_written_and_found(box: Sandbox, records: SessionRecords
         task.sys_id,
         NOTE,
     )
-    assert await records.noted(task, MARK) is True
-    assert await records.noted(task, "[session ab1]") is False
-    assert await records.noted(task, "[session ab12") is False
-    assert await records.noted(other, MARK) is False
-    assert await records.noted(task, "[session a^b]") is False
+    assert await records.entered(task, MARK, NOTES) is True
+    assert await records.entered(task, "[session ab1]", NOTES) is False
+    assert await records.entered(task, "[session ab12", NOTES) is False
+    assert await records.entered(other, MARK, NOTES) is False
+    assert await records.entered(task, "[session a^b]", NOTES) is False
 
 
 async def test_line_ends_that_the_instance_changes(box: Sandbox, records: SessionRecords, task: Place) -> None:
@@ -106,7 +107,7 @@ async def test_line_ends_that_the_instance_changes(box: Sandbox, records: Sessio
         box.servicenow.tables.get("incident", task.sys_id) or {},
         {"work_notes": NOTE.replace("\n", "\r\n") + "\r\n "},
     )
-    assert await records.noted(task, MARK) is True
+    assert await records.entered(task, MARK, NOTES) is True
 
 
 async def test_who_may_not_read_notes(box: Sandbox, records: SessionRecords, task: Place) -> None:
@@ -115,13 +116,13 @@ async def test_who_may_not_read_notes(box: Sandbox, records: SessionRecords, tas
     await records.note(task, NOTE)
     assert await records.notes_readable() is True
     box.servicenow.knobs.journal = "hidden"
-    assert (await records.notes_readable(), await records.noted(task, MARK)) == (None, False)
+    assert (await records.notes_readable(), await records.entered(task, MARK, NOTES)) == (None, False)
     box.servicenow.knobs.journal = "forbidden"
-    assert (await records.notes_readable(), await records.noted(task, MARK)) == (False, None)
+    assert (await records.notes_readable(), await records.entered(task, MARK, NOTES)) == (False, None)
     box.servicenow.knobs.journal = "readable"
     box.servicenow.faults.add(Fault("reset after", path="/sys_journal_field"))
     with pytest.raises(ServiceNowError) as error:
-        await records.noted(task, MARK)
+        await records.entered(task, MARK, NOTES)
     assert not error.value.maybe_sent
 
 
@@ -135,10 +136,10 @@ async def test_entries_that_cannot_be_judged(
     headers = {"Content-Type": "application/json"}
     box.servicenow.faults.add(Fault("status", path="/sys_journal_field", status=200, body=body, headers=headers))
     if "value" in answered:
-        assert await records.noted(task, MARK) is None
+        assert await records.entered(task, MARK, NOTES) is None
     else:
         with pytest.raises(ServiceNowError, match="BSR-2019"):
-            await records.noted(task, MARK)
+            await records.entered(task, MARK, NOTES)
 
 
 @FAULTS

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 from support.configuration import SMALLEST
 
-from relay.cli import status
+from relay.cli import asking, status
 from relay.cli.asking import folders_of
 from relay.cli.main import main
 from relay.config.locate import SYSTEM
@@ -275,6 +275,30 @@ def test_a_refusal_has_its_fix_and_exit_code(tmp_path: Path, number: int, code: 
         done = run(tmp_path, "reload")
     assert done.exit_code == code
     assert done.stderr == "BSR: no?\n  fix: mend it\n"
+
+
+def test_a_relay_that_is_started_anew_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has patience is answered once the relay is there again; a refusal that was expected is no end either."""
+    main_file = configured(tmp_path)
+    answers: list[object] = []
+    waits: list[float] = []
+
+    def ask(*_: object) -> object:
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(client, "ask", ask)
+    monkeypatch.setattr(asking.time, "sleep", waits.append)
+    answers[:] = [client.DaemonAway("away"), client.DaemonError(asking.NOT_NOW, "no store", "wait"), "there"]
+    assert asking.ask_daemon(main_file, "x", patience=60.0) == "there"
+    assert waits == [asking.AGAIN, asking.AGAIN]
+    answers[:] = [client.DaemonError(3008, "too large", "ask for less")]
+    assert asking.ask_daemon(main_file, "x", expected=3008) is None
+    with pytest.raises(SystemExit) as ended:
+        asking.ask_daemon(main_file, "x", patience=60.0)
+    assert ended.value.code == 69
 
 
 def test_nobody_there_is_69(tmp_path: Path) -> None:

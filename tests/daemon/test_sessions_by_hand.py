@@ -267,6 +267,10 @@ async def test_what_cannot_be_shown_is_told(tmp_path: Path) -> None:
     async with living(tmp_path, drop_in=OWN) as made:
         gone = await call(made, "show", "0" * 32)
         assert (gone.exit_code, "BSR-3019" in gone.stderr) == (69, True)
+        nothing = "<error>No data matching your chosen criteria.</error>"
+        made.box.appliance.faults.add(Fault("status", lane="AccessSession", status=200, body=nothing))
+        gone = await call(made, "show", "0" * 32)
+        assert (gone.exit_code, f"the appliance default has no session {'0' * 32}" in gone.stderr) == (1, True)
         running = Lives(made.box.appliance).begin(Script(events=3))
         shown = await call(made, "show", running.lsid)
         assert (shown.exit_code, "it has no end yet: nothing is written before" in shown.stdout) == (0, True)
@@ -346,3 +350,60 @@ async def test_a_session_that_was_given_up_stays_so_unless_it_is_named(tmp_path:
         judged(made, 0, external=False)
         assert "imported: 1" in (await call(made, "import", session.lsid)).stdout
         judged(made, 1)
+
+
+async def test_a_malformed_order_is_refused(tmp_path: Path) -> None:
+    """What the command would never send is refused with a reason, as everything else at the control socket."""
+    async with living(tmp_path, drop_in=RARE) as made:
+        for command, arguments, words in [
+            ("import", {"lsids": "x"}, "'lsids' must be a list"),
+            ("import", {"lsids": ["x"] * 501}, "at most 500"),
+            ("import", {"lsids": ["a\x1b"]}, "'lsids' must be a list"),
+            ("show", {}, "'lsids' must be a list"),
+            ("listed", {"since": True, "seconds": 0}, "'since' must be a number"),
+            ("listed", {"since": 0, "seconds": -1}, "'seconds' must be a number"),
+        ]:
+            with pytest.raises(DaemonError, match=words):
+                await made.ask(f"sessions {command}", **arguments)
+        assert (await made.ask("sessions import", lsids=[]))["sessions"] == []
+
+
+async def test_a_question_waits_for_its_turn(tmp_path: Path) -> None:
+    """An appliance that asks for a second's patience is asked again; one that asks for a minute's is told of."""
+    async with living(tmp_path, drop_in=RARE) as made:
+        faults = made.box.appliance.faults
+        faults.add(Fault("status", lane="AccessSessionListing", status=429, headers={"Retry-After": "1"}))
+        ended(made)
+        assert len((await made.ask("sessions listed", since=0, seconds=0))["lsids"]) == 1
+        faults.add(Fault("status", lane="AccessSessionListing", status=429, headers={"Retry-After": "60"}))
+        with pytest.raises(DaemonError, match="BSR-3007"):
+            await made.ask("sessions listed", since=0, seconds=0)
+
+
+async def test_a_session_of_remote_support_is_shown_with_its_surveys(tmp_path: Path) -> None:
+    """Exit surveys stand in the session as an import would write them; one that cannot be had is left out."""
+    drop_in = QUICK + "sessions: {sweep: 1h, recordings: none, events: all}\n"
+    async with living(tmp_path, drop_in=drop_in, products=("rs",)) as made:
+        (session,) = ended(made, appliance=next(iter(made.box.appliances)), film=100)
+        shown = await made.ask("sessions show", lsid=session.lsid)
+        assert shown["events"]["types"]["Session Start"] == 1
+        assert "How satisfied are you?" in shown["row"]["values"]["surveys"]
+        assert shown["recordings"] == {"mode": "none", "links": []}
+        assert shown["events"]["selected"] == shown["events"]["total"] == len(shown["events"]["rows"])
+        made.box.appliances[next(iter(made.box.appliances))].faults.add(
+            Fault("status", times=None, lane="SupportCustExitSurvey", status=500)
+        )
+        without = await made.ask("sessions show", lsid=session.lsid)
+        assert without["events"]["total"] == shown["events"]["total"] - 1
+
+
+async def test_an_answer_stays_small_whatever_a_session_holds(tmp_path: Path) -> None:
+    """Long texts and many events are bounded in what is shown, and their number is told."""
+    drop_in = QUICK + "sessions: {sweep: 1h, events: all}\n"
+    async with living(tmp_path, drop_in=drop_in) as made:
+        script = Script(events=1_000, kinds=("Chat Message",))
+        session = Lives(made.box.appliance).ended(script, int(time.time()) - 9 * 86_400)
+        shown = await made.ask("sessions show", lsid=session.lsid)
+        assert len(json.dumps(shown)) < 500_000
+        assert (shown["events"]["selected"], len(shown["events"]["rows"])) == (1_000 + 3, 200)
+        assert shown["row"]["values"]["chat_transcript"].endswith(" characters)")

@@ -141,15 +141,15 @@ def after_failure(error: RelayError, past: Past, *, settle: float, jitter: float
     if closed and refusals >= CLOSED_TRIES:
         return Next("rejected", now, error.number, rest=rest)
     event = "delivery unknown" if error.maybe_sent else "not delivered"
-    return Next(event, now, wait=_wait(rest, tries, jitter), rest=rest)
+    return Next(event, now, wait=wait_beside(rest, tries, jitter), rest=rest)
 
 
 def after_stop(past: Past, *, settle: float, jitter: float) -> Next:
     """Decide about an event whose post was under way when the relay stopped, or failed by a fault of its own."""
     now = Past(past.tries + 1, past.refusals, past.failures)
-    return Next("found at start", now, wait=_wait(settle, now.tries, jitter), rest=settle)
+    return Next("found at start", now, wait=wait_beside(settle, now.tries, jitter), rest=settle)
 
 
-def _wait(rest: float, tries: int, jitter: float) -> float:
-    """Seconds until an event is posted again, at the end of its appliance's rest or behind the others."""
+def wait_beside(rest: float, tries: int, jitter: float) -> float:
+    """Seconds until an event is posted again whose appliance rests: before the others, or after some tries behind."""
     return rest if tries < PATIENCE else max(2 * rest, TROUBLE.delay(tries, jitter))

@@ -29,6 +29,7 @@ from relay.core.forward_job import (
     after_failure,
     after_stop,
     forward_of,
+    wait_beside,
 )
 from relay.core.jobs import Job, NewJob
 from relay.core.posts import Post
@@ -134,7 +135,7 @@ class Forward:
         waiting = await parts.store.select(KIND, [WAITING], ALL)
         await parts.ledger.apply(
             [
-                *(Move(job, "put off", wait=parts.settle) for job in unsure),
+                *(Move(job, "put off", wait=self._anew(job)) for job in unsure),
                 *(Move(job, "put off") for job in waiting if not job.data.get("refusals")),
             ]
         )
@@ -143,6 +144,9 @@ class Forward:
             log.warning("sessions.posts_crashed", posts=len(posting))
             await self._abandoned(posting)
         self._rest({job.lane for job in unsure}, parts.settle)
+
+    def _anew(self, job: Job) -> float:
+        return wait_beside(self._parts.settle, _past(job, 0).tries, self._parts.jitter())
 
     def _open(self, appliance: str) -> bool:
         return appliance not in self._resting and not any(one.everything for one in self._parts.holds.all().values())

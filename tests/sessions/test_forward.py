@@ -348,6 +348,59 @@ async def test_a_restart_cuts_no_wait_short_that_an_unknown_outcome_needs(world:
 
 
 @in_world()
+async def test_a_restart_waits_no_longer_than_it_must(world: World) -> None:
+    """What may be at ServiceNow is posted when the former post is over, before what came later."""
+    world.vendor.faults["default"].extend([*["away"] * 7, "done"])
+    life = world.life()
+    await life.put("one", "two")
+    await life.run(200)
+    assert world.job("one").state == "UNSURE"
+    assert world.job("one").not_before > world.clock.wall() + SETTLE + 50
+    await life.stop()
+    life = world.life()
+    await life.run(SETTLE + 5)
+    assert world.vendor.names() == ["one", "one", "two"]
+    await life.stop()
+
+
+@in_world()
+@pytest.mark.parametrize("stop", [False, True])
+async def test_an_event_that_ends_the_relay_each_time_lets_the_others_pass(world: World, stop: bool) -> None:
+    """After some crashes it goes behind them, also when the relay is stopped in between."""
+    life = world.life()
+    await life.put("bad", "good")
+    for _ in range(3):
+        life.gate.kill_at("forward", 1, "before")
+        await life.run(1000)
+        assert life.gate.dead.is_set()
+        life = world.life()
+    if stop:
+        await life.run(10)
+        await life.stop()
+        life = world.life()
+    await life.run(SETTLE + 5)
+    assert world.vendor.asked == ["good"]
+    await life.run(SETTLE + 300)
+    assert world.vendor.names() == ["good", "bad"]
+    await life.stop()
+
+
+@in_world()
+async def test_a_success_ends_the_growth_of_pauses(world: World) -> None:
+    """The next outage begins with short ones."""
+    world.vendor.faults["default"].extend(["away"] * 8)
+    life = world.life()
+    await life.put("one")
+    await life.run(2000)
+    assert world.vendor.names() == ["one"]
+    world.vendor.faults["default"].append("away")
+    await life.put("two")
+    await life.run(5)
+    assert world.vendor.names() == ["one", "two"]
+    await life.stop()
+
+
+@in_world()
 @pytest.mark.parametrize("name", ["change", "bodies", "due", "select"])
 async def test_a_full_disk_delays_only(world: World, name: str) -> None:
     """Whatever the disk does not take, the event arrives."""

@@ -50,6 +50,7 @@ def ask_daemon(
     arguments: dict[str, Json] | None = None,
     *,
     patience: float = 0.0,
+    within: float = 60.0,
     expected: int | None = None,
 ) -> Json:
     """The daemon's answer; the command ends here when there is none, or a refusal.
@@ -59,6 +60,7 @@ def ask_daemon(
         command: what is asked.
         arguments: of the command.
         patience: seconds that the daemon may be away, or without its store, since it is being started anew.
+        within: seconds that its answer may take; more than a minute where it asks both sides.
         expected: the number of a code; a refusal with it gives None.
 
     """
@@ -69,7 +71,7 @@ def ask_daemon(
         folders = folders_of(config)
         while True:
             try:
-                return ask(folders.sockets, folders.state, command, arguments)
+                return ask(folders.sockets, folders.state, command, arguments, within)
             except (DaemonAway, DaemonError) as error:
                 if isinstance(error, DaemonError) and error.number == expected:
                     return None

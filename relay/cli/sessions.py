@@ -11,8 +11,8 @@ import click
 
 from relay.cli.asking import as_json, ask_daemon, with_config
 from relay.cli.moments import duration, moment
-from relay.cli.output import WARNINGS, print_json, print_table, say
-from relay.cli.sessions_import import Order, lsid, lsids, run
+from relay.cli.output import WARNINGS, plain, print_json, print_table, say
+from relay.cli.sessions_import import WITHIN, Order, lsid, lsids, run
 from relay.core.jobs import Json
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def show(config: Path | None, lsid: str, appliance: str | None, *, as_json: bool
     """
     from relay.cli.sessions_show import print_session  # noqa: PLC0415  # `--help` stays light
 
-    found = ask_daemon(config, "sessions show", {"lsid": lsid, "appliance": appliance})
+    found = ask_daemon(config, "sessions show", {"lsid": lsid, "appliance": appliance}, within=WITHIN)
     if as_json:
         print_json("session", found)
     else:
@@ -117,7 +117,7 @@ def events(config: Path | None, *, as_json: bool) -> None:
     )
     strange = [one["type"] for one in types if not one["known"]]
     if strange:
-        say(f"not known, and selected as the configuration writes it: {', '.join(strange)}")
+        say(plain(f"not known, and selected as the configuration writes it: {', '.join(strange)}"))
     if not appliances:
         say("no appliance's sessions are imported; see sessions.mode in the configuration")
 

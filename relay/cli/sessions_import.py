@@ -38,6 +38,8 @@ MOST_BYTES: Final = 40_000
 """Bytes of their ids; a request has 64 KiB."""
 LOOK: Final = Backoff(first=0.2, longest=2.0)
 """How long to wait between two looks at what became of them."""
+WITHIN: Final = 300.0
+"""Seconds for an answer that the relay asks others for."""
 PATIENCE: Final = 300.0
 """Seconds without anything new, after which nobody waits any longer who did not say how long."""
 AWAY: Final = 60.0
@@ -149,7 +151,8 @@ def _listed(order: Order) -> tuple[tuple[str, ...], str | None]:
         last = start + window >= end
         seconds = 0 if last and end >= now else min(window, end - start)
         asked = {"appliance": appliance, "since": start, "seconds": seconds}
-        answer = ask_daemon(order.config, "sessions listed", asked, expected=TOO_LARGE if window > SHORTEST else None)
+        expected = TOO_LARGE if window > SHORTEST else None
+        answer = ask_daemon(order.config, "sessions listed", asked, within=WITHIN, expected=expected)
         if answer is None:
             window = max(SHORTEST, window // 4)
             continue
@@ -272,7 +275,8 @@ def _print(order: Order, sessions: list[Json], *, as_json: bool) -> None:
     counts = Counter(_outcome(one) for one in sessions)
     if as_json:
         told = [{**one, "outcome": _outcome(one)} for one in sessions]
-        print_json("sessions-import", {"dry_run": False, "counts": dict(counts), "sessions": told})
+        numbers = {outcome.replace(" ", "_"): counts[outcome] for outcome in OUTCOMES}
+        print_json("sessions-import", {"dry_run": False, "counts": numbers, "sessions": told})
         return
     for outcome in OUTCOMES:
         if counts[outcome] or outcome in ALWAYS:

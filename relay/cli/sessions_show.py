@@ -72,7 +72,11 @@ def _link(link: Json) -> str:
         return f"{link['table']} {link['sys_id']}"
     if not asked:
         return "none: the session names none, or the configuration does not ask for it"
-    return f"none: not exactly one record has {asked}" if link["known"] else f"not known; asked is for {asked}"
+    return (
+        f"none: not exactly one record that the relay's user can read has {asked}"
+        if link["known"]
+        else f"not known; asked is for {asked}"
+    )
 
 
 def _print_events(events: Json) -> None:

@@ -32,8 +32,16 @@ class DaemonError(Exception):
         super().__init__(text)
 
 
-def ask(sockets: Sequence[Path], state: Path, command: str, arguments: dict[str, Json] | None = None) -> Json:
+def ask(
+    sockets: Sequence[Path],
+    state: Path,
+    command: str,
+    arguments: dict[str, Json] | None = None,
+    within: float = PATIENCE,
+) -> Json:
     """The answer of the daemon that works in the folder `state`; another one that listens there is passed over.
+
+    `within`: seconds that it may take.
 
     Raises:
         DaemonAway: nobody listens there.
@@ -42,17 +50,17 @@ def ask(sockets: Sequence[Path], state: Path, command: str, arguments: dict[str,
 
     """
     asked = {"command": command, "arguments": arguments or {}, "state": str(state.resolve())}
-    answer = _exchange(sockets, json.dumps(asked).encode() + b"\n")
+    answer = _exchange(sockets, json.dumps(asked).encode() + b"\n", within)
     if not answer["ok"]:
         raise DaemonError(answer["number"], answer["error"], answer["fix"])
     return answer["result"]
 
 
-def _exchange(sockets: Sequence[Path], request: bytes) -> Json:
+def _exchange(sockets: Sequence[Path], request: bytes, within: float) -> Json:
     denied: Path | None = None
     for path in sockets:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
-            channel.settimeout(PATIENCE)
+            channel.settimeout(within)
             try:
                 channel.connect(str(path))
             except PermissionError:

@@ -19,6 +19,8 @@ from relay.sessions.parts import BY_HAND, Parts, listing_of
 
 OF_A_TIME: Final = "time"
 """Who told of a session: an administrator who asked for all of a time."""
+TIMES: Final = 3
+"""How often a wish is tried for a session that is just moved by somebody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,15 +101,25 @@ async def ask_for(parts: Parts, asked: Sequence[Asked], wish: Wish) -> list[Stan
 
     """
     before = await how_they_stand(parts, asked)
-    events = [(one, one.event(wish)) for one in before]
+    changed = await _apply(parts, before, wish)
+    for _ in range(TIMES):
+        # Those that somebody else moved in between: where to, may be an end that the wish is about.
+        if not changed:
+            break
+        changed = await _apply(parts, await how_they_stand(parts, changed), wish)
+    return before
+
+
+async def _apply(parts: Parts, stands: Sequence[Stands], wish: Wish) -> list[Asked]:
+    """Store what a wish calls for; returns those that had changed meanwhile."""
+    events = [(one, one.event(wish)) for one in stands]
     await parts.store.unbury([one.asked.job for one, event in events if event == NEW and one.stone is not None])
     new = [one.asked for one, event in events if event == NEW]
-    await parts.ledger.add([new_job(one.appliance, one.lsid, wish.by) for one in new])
-    # One that goes on meanwhile is on its way, which is all that was wished for.
-    await parts.ledger.apply(
-        [Move(one.job, event, data=_told(one.job, wish)) for one, event in events if one.job is not None and event]
-    )
-    return before
+    added = await parts.ledger.add([new_job(one.appliance, one.lsid, wish.by) for one in new])
+    known = [(one.asked, one.job, event) for one, event in events if one.job is not None and event]
+    moved = await parts.ledger.apply([Move(job, event, data=_told(job, wish)) for _, job, event in known])
+    asked = [*new, *(one for one, _, _ in known)]
+    return [one for one, job in zip(asked, (*added, *moved), strict=True) if job is None]
 
 
 def _told(job: Job, wish: Wish) -> dict[str, Json]:

@@ -85,7 +85,8 @@ async def test_named_sessions_come_home_and_a_second_time_changes_nothing(tmp_pa
         second = await call(made, "import", "--json", *lsids[:2], lsids[2].upper(), lsids[0])
         told = json.loads(second.stdout)
         assert second.exit_code == 0
-        assert (told["schema"], told["counts"]) == ("bseries-relay/sessions-import/1", {"already there": 3})
+        assert told["schema"] == "bseries-relay/sessions-import/1"
+        assert {name: number for name, number in told["counts"].items() if number} == {"already_there": 3}
         assert made.steps("session", "kept") == 6
         judged(made, 3)
         assert everything(made) == before
@@ -244,7 +245,7 @@ async def test_a_session_is_shown_as_it_would_be_written(tmp_path: Path) -> None
         assert shown.exit_code == 0, shown.output
         assert f"session {session.lsid} of default: not imported by this relay" in shown.stdout
         assert f"  task: incident {task}" in shown.stdout
-        assert "configuration item: none: not exactly one record has cmdb_ci.name = 'gone'" in shown.stdout
+        assert "not exactly one record that the relay's user can read has cmdb_ci.name = 'gone'" in shown.stdout
         assert "recordings: link\n  screen: https://" in shown.stdout
         assert "work note on the task\n  BeyondTrust session" in shown.stdout
         assert f"[session {session.lsid}]" in shown.stdout

@@ -28,6 +28,7 @@ EVENTS = {
     "approvals.crashed": "`decisions` were on their way when the relay stopped",
     "approvals.decided": "a `decision` with its rule and reason; the audit log has what was compared",
     "approvals.fault": "a fault of the relay while it decided or sent; it is a denial, or counts as sent",
+    "approvals.known": "a request of an id that was answered long ago; nobody is answered again",
     "approvals.not_asked": "ServiceNow could not be asked about a request; it is asked again until the deadline",
     "approvals.not_handed_on": "the request could not be handed on to ServiceNow, or nobody knows",
     "approvals.not_taken": "a try to deliver a decision failed; `then` is what is concluded",

@@ -176,7 +176,7 @@ async def refuse(parts: Parts, job: Job, error: ApplianceError) -> None:
     """Answer nobody, since the answer would go where none may go. Audited first."""
     log.warning("approvals.refused", appliance=job.lane, code=error.code, error=error.text)
     told = {"event": "approval refused", "reason": error.detail, "rule": "response_url", "code": error.number}
-    await parts.audit.append([{**audit_line(job, "deny"), **told}])
+    await parts.audit.append([{**audit_line(job, "refused"), **told}])
     await parts.ledger.step(Move(job, "refused", data={"code": error.number, "reason": error.detail}))
     parts.requests.drop(job.id)
 

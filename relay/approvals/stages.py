@@ -44,6 +44,8 @@ def stages(parts: Parts) -> list[Stage]:
             )
             for name in parts.sites
         ),
-        Stage("approvals overdue", KIND, (WAITING,), Overdue(parts), accepts=ours, open=parts.open),
+        Stage(
+            "approvals overdue", KIND, (WAITING,), Overdue(parts), accepts=ours, open=parts.open, workers=parts.workers
+        ),
         Stage("decisions abandoned", KIND, (SENDING,), Abandoned(parts), size=lambda: AT_ONCE),
     ]

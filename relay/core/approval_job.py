@@ -26,6 +26,7 @@ sleeps, the other one cannot be set.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -106,8 +107,10 @@ SEND: Final = Backoff(first=0.5, longest=4.0)
 """Between two tries to deliver a decision."""
 LONGEST_SEND: Final = 10.0
 """Seconds that one try to deliver may take."""
+LONGEST_ATTRIBUTE: Final = 1_024
 MOST_ATTRIBUTES: Final = 10_000
-"""Characters of all attributes together (vendor's API documentation)."""
+"""Characters of one attribute of a session, and of all together (vendor's API documentation)."""
+_CODE_NAME: Final = re.compile(r"[A-Za-z0-9_]{1,64}", re.ASCII)
 
 _OK = range(200, 300)
 _REJECTED = range(400, 500)
@@ -260,7 +263,11 @@ def read_answer(body: bytes, request_id: str) -> Answer | None:
         for name, value in fields.items()
         if name.startswith(ATTRIBUTE) and isinstance(value, str)
     }
-    if not isinstance(message, str) or sum(map(len, attributes.values())) > MOST_ATTRIBUTES:
+    if not isinstance(message, str) or not all(map(_CODE_NAME.fullmatch, attributes)):
+        return None
+    if any(len(value) > LONGEST_ATTRIBUTE for value in attributes.values()):
+        return None
+    if sum(map(len, attributes.values())) > MOST_ATTRIBUTES:
         return None
     return Answer(request_id, "allow" if response == "allow" else "deny", message, attributes)
 

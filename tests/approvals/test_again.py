@@ -24,6 +24,18 @@ async def test_a_request_that_comes_twice_is_decided_once(world: World) -> None:
 
 
 @in_world()
+async def test_an_id_that_was_answered_long_ago_is_not_answered_again(world: World) -> None:
+    """Only its tombstone is left; the post is taken, since the appliance would else go on posting it."""
+    life = world.life()
+    await life.ask()
+    await world.store.sweep("approval", ["DELIVERED"], world.clock.wall() + 1, 0, 10)
+    assert not await life.inbox.put(world.post())
+    await life.run(5)
+    assert len(world.box.wire) == 1
+    await life.stop()
+
+
+@in_world()
 async def test_a_request_that_says_something_else_is_denied(world: World) -> None:
     """Whoever guessed its id first gains nothing."""
     life = world.life()
@@ -66,6 +78,22 @@ async def test_an_allow_that_may_have_arrived_is_not_repeated_to_another_request
     await life.run(60)
     assert world.state() == "UNDELIVERED"
     assert [one.response for one in world.box.wire] == ["allow"]
+    await life.stop()
+
+
+@in_world()
+async def test_an_allow_that_was_rejected_is_not_sent_otherwise_to_another_request_of_its_id(world: World) -> None:
+    """The appliance asks while it still rejects what it did not ask before."""
+    world.box.takes = 1.0
+    world.box.accepts = {"json"}
+    life = world.life()
+    await life.inbox.put(world.post())
+    await life.run(0.5)
+    assert [one.encoding for one in world.box.wire] == ["form"]
+    await life.inbox.put(world.post(jump_item__computer_name="db01"))
+    await life.run(60)
+    assert [one.encoding for one in world.box.wire] == ["form"]
+    assert world.state() == "UNDELIVERED"
     await life.stop()
 
 

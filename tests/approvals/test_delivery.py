@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.approvalflow import DOOR, URL, World, in_world
+from support.approvalflow import DEADLINE, DOOR, URL, World, in_world
 
 from relay.core.approval_values import Door
 from relay.core.refusal import Refusal
@@ -166,7 +166,7 @@ async def test_nothing_goes_anywhere_else(world: World, url: str) -> None:
     assert world.snow.asked == 0
     assert world.state() == "REFUSED"
     (line,) = world.audit.lines
-    assert (line["event"], line["decision"], line["code"]) == ("approval refused", "deny", 3023)
+    assert (line["event"], line["decision"], line["code"]) == ("approval refused", "refused", 3023)
     await life.stop()
 
 
@@ -191,3 +191,28 @@ def test_the_door_takes_all_names_of_the_appliance() -> None:
         assert DOOR.check(url) == "https://access.example.com:443/api/endpoint_approval"
     with pytest.raises(Refusal):
         DOOR.check("")
+
+
+@in_world()
+async def test_a_log_that_is_slow_makes_an_allow_late(world: World) -> None:
+    """What was written down in time but not sent in time is denied."""
+    world.audit.takes = DEADLINE + 5
+    life = world.life()
+    await life.ask()
+    world.audit.takes = 0.0
+    await life.run(60)
+    assert [one.response for one in world.box.wire] == ["deny"]
+    await life.stop()
+
+
+@in_world()
+async def test_what_arrived_once_stays_arrived(world: World) -> None:
+    """A later try that surely did not leave takes nothing back."""
+    world.box.faults["r1"].extend(["503", "closed", "hangs"])
+    life = world.life()
+    await life.ask()
+    assert (world.state(), world.job().data["tries"]) == ("SENT", 2)
+    assert world.job().data["response"] == "allow"
+    await life.run(60)
+    assert {one.response for one in world.box.wire} == {"allow"}
+    await life.stop()

@@ -12,7 +12,7 @@ import functools
 import inspect
 import json
 from collections import defaultdict, deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -210,6 +210,16 @@ class FakeBox:
         return next((one.answer.message for one in self.of(request) if one.taken), "")
 
 
+class SlowAudit(MemoryAudit):
+    """The audit log, and how long a line takes."""
+
+    takes = 0.0
+
+    async def append(self, entries: Iterable[Mapping[str, Any]]) -> None:
+        await asyncio.sleep(self.takes)
+        await super().append(entries)
+
+
 class World:
     """What stays when the relay dies: both sides, the disk."""
 
@@ -218,7 +228,7 @@ class World:
         self.snow = FakeSnow()
         self.box = FakeBox(self)
         self.store = MemoryStore()
-        self.audit = MemoryAudit()
+        self.audit = SlowAudit()
         self.site: dict[str, Any] = {"mode": "evaluate", "rules": RuleSet(), "door": DOOR, "deadline": DEADLINE, **site}
         self.names: tuple[str, ...] = ("default",)
         self.came: dict[str, float] = {}

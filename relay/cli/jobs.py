@@ -128,13 +128,13 @@ def _show(result: Json, *, as_json: bool) -> None:
 def _text(name: str, value: Json) -> str:
     """A fact as people read it; times as RFC 3339."""
     if name in {"code", "failed"}:
-        number, times = value if isinstance(value, list) else (value, 0)
-        return f"{_code_text(number)}{f' ({times} times in a row)' if times else ''}"
+        number, times = (value, "") if _failed(value) is None else (value[0], f" ({value[1]} times in a row)")
+        return f"{_code_text(number)}{times}"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | dict):
         return json.dumps(value, ensure_ascii=False)
-    if name.endswith("since"):
+    if isinstance(value, float) and (name == "fetched" or name.endswith("since")):
         return datetime.fromtimestamp(value, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     if name == "created_on":
         return f"{value.replace(' ', 'T')}Z"
@@ -156,5 +156,13 @@ def _about(facts: Json) -> str:
 
 def _code(facts: Json) -> str:
     """The code that a job waits or failed with."""
-    number = facts.get("code") or (facts.get("failed") or [None])[0]
+    number = facts.get("code") or _failed(facts.get("failed"))
     return f"BSR-{number}" if number else ""
+
+
+def _failed(value: Json) -> int | None:
+    """The number of a code that stands beside how often it came."""
+    match value:
+        case [int(number), int()]:
+            return number
+    return None

@@ -183,9 +183,10 @@ async def running(
     balancers: Sequence[Any] = (),
     passed: Sequence[socket.socket] = (),
     limits: Limits = QUICK,
+    inbox: Any = None,
 ) -> AsyncIterator[Running]:
-    """A listener that serves."""
-    inbox, health = Desk(), Health()
+    """A listener that serves; its posts go to a desk unless there is another inbox."""
+    inbox, health = inbox or Desk(), Health()
     listener = Listener(inbox, health, Clock(), passed, limits)
     context = authority.issue().context
     station = Station(Endpoint(host, port), context, senders or (known(),), tuple(balancers))

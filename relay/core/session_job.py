@@ -119,6 +119,9 @@ SURVEY_TRIES = 8
 """Tries to get a survey, some four minutes; then the session comes home without what it says."""
 RECORDING_TRIES = 5
 """One that ended early is whole the next time; what is no recording stays so."""
+TRANSFER_TRIES = 50
+"""Tries that got as far as to send something, some hours of them: something between the two sides may cut off what is
+too large for it each time, and gigabytes must not go to and fro for ever."""
 _UNREADABLE = 3009
 _ERROR = 3019
 _NO_END = 3020
@@ -240,14 +243,20 @@ def after_look(*, found: bool | None, looks: int, sight: bool) -> str:
     return "absent" if sight and looks >= LOOKS_FOR_ABSENT else "put off"
 
 
-def after_recording_error(error: RelayError, *, tries: int) -> Verdict:
-    """Decide about a recording that could not be kept. `tries` counts failures of this one, this one included.
+def after_recording_error(error: RelayError, *, tries: int, transfers: int) -> Verdict:
+    """Decide about a recording that could not be kept. One that is gone or too large is given up at once.
 
-    One that the appliance no longer has, or that is too large, is given up at once. The appliance's other words may
-    mean that it is not ready yet.
+    The appliance's other words may mean that it is not ready yet.
+
+    Args:
+        error: why not.
+        tries: failures of this recording, this one included.
+        transfers: those of them after something was sent.
+
     """
     patience = REFUSED_TRIES if error.number == _ERROR else RECORDING_TRIES
-    if error.number not in _NO_RECORDING and (error.retryable or tries < patience):
+    hopeless = error.number in _NO_RECORDING or transfers >= TRANSFER_TRIES
+    if not hopeless and (error.retryable or tries < patience):
         return Verdict("put off")
     return Verdict("part refused", error.number)
 

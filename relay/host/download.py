@@ -45,6 +45,7 @@ class Download:
         self._chunks = response.aiter_raw().__aiter__()
         self._held = bytearray()
         self._ended = False
+        self._broken = False
         self._came = 0
         self._counted = 0
 
@@ -60,6 +61,10 @@ class Download:
                 the request's limit; `undecodable`: it is encoded; `broken`: it ended early.
 
         """
+        if self._broken:
+            raise HttpFault("broken", "the answer ended early", maybe_sent=True, status=self.status)
+        # Unless this read ends well: after a fault the stream gives what would pass for its end.
+        self._broken = True
         try:
             self._check()
             async with asyncio.timeout(self._request.timeout):
@@ -70,6 +75,7 @@ class Download:
             raise HttpFault("timeout", detail, maybe_sent=True, status=self.status, headers=self.headers) from None
         except FOREIGN as error:
             raise translate(error, self._progress, self._request.limit, self.status, self.headers) from None
+        self._broken = False
         piece = bytes(memoryview(self._held)[:PIECE])
         del self._held[:PIECE]
         return piece

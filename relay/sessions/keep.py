@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import structlog
 
 from relay.core.errors import RelayError, StorageError
-from relay.core.jobs import Job
+from relay.core.jobs import Job, Json
 from relay.core.recordings import SCREEN, shell_name
 from relay.core.session_job import after_recording_error
 from relay.core.session_report import SessionReport
@@ -16,6 +16,9 @@ from relay.sessions.parts import GONE, Parts, delay, stored_report, task_of
 from relay.sessions.ports import Keeper, Recording
 
 log = structlog.get_logger("relay.sessions")
+
+FRESH: Mapping[str, Json] = {"tries": None, "transfers": None}
+"""What a job forgets of a recording that it is done with."""
 
 
 class Keep:
@@ -56,17 +59,18 @@ class Keep:
                 self._parts.conditions.fail(subject, error)
             return self._failed(job, name, error)
         self._parts.conditions.clear(subject)
-        return Move(job, "part kept", data={"kept": [*job.data.get("kept", ()), name], "tries": None})
+        return Move(job, "part kept", data={"kept": [*job.data.get("kept", ()), name], **FRESH})
 
     def _failed(self, job: Job, name: str, error: RelayError) -> Move:
-        tries = job.data.get("tries", 0) + 1
-        verdict = after_recording_error(error, tries=tries)
+        tries, transfers = job.data.get("tries", 0) + 1, job.data.get("transfers", 0) + error.maybe_sent
+        verdict = after_recording_error(error, tries=tries, transfers=transfers)
         log.warning("sessions.not_kept", appliance=job.lane, name=name, code=error.code, error=error.text)
         if verdict.event == "put off":
-            return Move(job, verdict.event, data={"tries": tries}, wait=delay(self._parts, tries, error))
+            data = {"tries": tries, "transfers": transfers or None}
+            return Move(job, verdict.event, data=data, wait=delay(self._parts, tries, error))
         # The session's other recordings may well be there.
         refused = [*(job.data.get("refused") or []), [name, verdict.code]]
-        return Move(job, verdict.event, data={"refused": refused, "tries": None})
+        return Move(job, verdict.event, data={"refused": refused, **FRESH})
 
 
 def _names(report: SessionReport) -> Iterator[str]:

@@ -20,12 +20,15 @@ from typing import Protocol
 
 import structlog
 
+from relay.core.errors import ApplianceError
 from relay.core.recordings import Film, Kind, attachment_name, path_of
 from relay.core.session_rows import Place
 from relay.host.http import Streamed
 from relay.sessions.ports import Recording
 
 log = structlog.get_logger("relay.sessions")
+
+LONGEST = 12 * 3600.0
 
 
 class Fetched(Protocol):
@@ -91,10 +94,19 @@ class RecordingKeeper:
         source: the appliances' recordings.
         ways: how each appliance's are kept, by its name.
         clock: seconds that only go on.
+        longest: seconds that one recording may take: an appliance that sends very little all the time must not keep
+            its other recordings from being fetched.
 
     """
 
-    def __init__(self, source: Source, ways: Mapping[str, Way], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        source: Source,
+        ways: Mapping[str, Way],
+        clock: Callable[[], float] = time.monotonic,
+        longest: float = LONGEST,
+    ) -> None:
+        self._longest = longest
         self._source = source
         self._ways = ways
         self._clock = clock
@@ -114,9 +126,13 @@ class RecordingKeeper:
         self._under_way.add(task)
         started = self._clock()
         try:
-            new = await self._ways[recording.appliance].keep(
-                recording, lambda: self._source.open(recording.appliance, recording.lsid, recording.name)
-            )
+            async with asyncio.timeout(self._longest):
+                new = await self._ways[recording.appliance].keep(
+                    recording, lambda: self._source.open(recording.appliance, recording.lsid, recording.name)
+                )
+        except TimeoutError:
+            detail = f"{recording.appliance}: a recording took more than {self._longest:g} s"
+            raise ApplianceError(3003, detail, maybe_sent=True) from None
         finally:
             self._under_way.discard(task)
         named = {"appliance": recording.appliance, "lsid": recording.lsid, "name": recording.name}

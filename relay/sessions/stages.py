@@ -15,7 +15,7 @@ AT_ONCE = 100
 WRITERS = 4
 """Sessions of an appliance that are written at a time: most of it is waiting for ServiceNow."""
 LONGEST = 86_400.0
-"""Seconds that one recording may take. What ends a stalled one is that nothing comes any more, and much earlier."""
+"""Seconds that one recording may take here: the keeper ends it before, and one that stalls much earlier."""
 
 
 def stages(parts: Parts) -> list[Stage]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.core.codes import REGISTRY
-from relay.core.errors import ApplianceError, ServiceNowError, StorageError
+from relay.core.errors import ApplianceError, RelayError, ServiceNowError, StorageError
 from relay.core.queue import FORBIDDEN_TRIES
 from relay.core.retry import LONGEST
 from relay.core.session_entries import LEFT_OUT, SETTLED
@@ -18,6 +18,7 @@ from relay.core.session_job import (
     REFUSED_TRIES,
     RUNNING_LIMIT,
     SESSION,
+    TRANSFER_TRIES,
     UNREADABLE_TRIES,
     after_fetch_error,
     after_look,
@@ -200,9 +201,11 @@ def test_a_note_counts_as_absent_only_to_who_can_see(found: bool | None, looks: 
         (ServiceNowError(2015), RECORDING_TRIES, "part refused"),
     ],
 )
-def test_a_recording_that_cannot_be_kept(error: ApplianceError, tries: int, event: str) -> None:
+def test_a_recording_that_cannot_be_kept(error: RelayError, tries: int, event: str) -> None:
     """What passes is waited for; an expired or refused recording goes to a person, with everything else written."""
-    assert after_recording_error(error, tries=tries).event == event
+    for transfers in (0, TRANSFER_TRIES - 1):
+        assert after_recording_error(error, tries=tries, transfers=transfers).event == event
+    assert after_recording_error(error, tries=tries, transfers=TRANSFER_TRIES).event == "part refused"
 
 
 @given(APPLIANCE, SERVICENOW, TRIES)
@@ -212,8 +215,8 @@ def test_every_decision_is_in_the_table(appliance: ApplianceError, servicenow: S
         ("NOTICED", after_fetch_error(appliance, tries=tries)),
         ("FETCHED", after_rows_error(servicenow, tries=tries)),
         ("NOTING", after_note_error(servicenow, tries=tries)),
-        ("NOTED", after_recording_error(appliance, tries=tries)),
-        ("NOTED", after_recording_error(servicenow, tries=tries)),
+        ("NOTED", after_recording_error(appliance, tries=tries, transfers=0)),
+        ("NOTED", after_recording_error(servicenow, tries=tries, transfers=tries)),
     ):
         target = SESSION.advance(state, verdict.event)
         assert (verdict.code in REGISTRY) == (target == "DEAD" or verdict.event == "part refused")

@@ -122,6 +122,8 @@ async def test_faults_of_a_body(ground: Ground, reply: Reply, kind: str, detail:
     fault = caught.value
     assert (fault.kind, fault.maybe_sent, fault.status) == (kind, True, 200)
     assert detail in fault.detail
+    with pytest.raises(HttpFault, match="ended early"):  # and not an end
+        await download.read()
     ground.server.handler = lambda _: Response(200, b"fine")
     assert (await ground.client.send(ground.request())).body == b"fine"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from support.sessionflow import PLACE, World, in_world
 
+from relay.core.session_job import TRANSFER_TRIES
 from relay.core.session_rows import RowSettings
 from relay.jobs.ledger import Move
 
@@ -266,6 +267,22 @@ async def test_one_recording_that_cannot_be_kept_holds_up_no_other(world: World)
     assert set(world.records.kept.values()) == {1}
     assert len(world.records.kept) == 3
     assert {one.ended for one in world.records.kept_with} == {int(world.boxes.sessions["default", lsid].ended)}
+    await life.stop()
+
+
+@in_world(sweep=0, recordings="attach")
+async def test_gigabytes_do_not_go_to_and_fro_for_ever(world: World) -> None:
+    """What breaks each time after bytes flowed waits for an administrator in the end; what sends nothing does not."""
+    world.keeps = True
+    lsid = world.session(1, recordings=2)
+    world.records.faults["keep"].extend(["not sent"] * 100 + ["lost"] * TRANSFER_TRIES)
+    life = world.life()
+    await life.inbox.put(world.post(lsid))
+    await life.run(2 * 86_400)
+    job = world.job(lsid)
+    assert (job.state, job.data["code"], job.data["kept"]) == ("UNKEPT", 2004, ["shell 0"])
+    assert len(world.records.kept_with) == 100 + TRANSFER_TRIES + 1
+    assert not {"tries", "transfers"} & set(job.data)
     await life.stop()
 
 

@@ -267,6 +267,19 @@ async def test_two_recordings_share_a_task(world: World) -> None:
     assert len({file["file_name"] for file in world.files()}) == 2
 
 
+async def test_a_recording_that_takes_too_long(world: World) -> None:
+    """Bytes that come one by one, for ever, end at last, with an error that passes."""
+    fault = Fault("drip", seconds=0.1, path="/api/reporting")
+    world.box.appliance.faults.add(fault)
+    recording = world.recording(Film(MOST))
+    source, ways = world.keeper._source, world.keeper._ways
+    error = await error_of(RecordingKeeper(source, ways, longest=0.7), recording)
+    assert (error.code, error.detail) == ("BSR-3003", "default: a recording took more than 0.7 s")
+    assert world.files() == []
+    await world.keeper.keep(recording)
+    assert len(world.files()) == 1
+
+
 @pytest.mark.parametrize("box", ["default", "appliance2"])
 async def test_a_stop_ends_what_is_under_way(world: World, box: str) -> None:
     """Nobody waits for gigabytes: the task is cancelled, nothing is kept in part, the next life has it whole."""

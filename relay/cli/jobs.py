@@ -134,7 +134,7 @@ def _text(name: str, value: Json) -> str:
         return "yes" if value else "no"
     if isinstance(value, list | dict):
         return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, float) and (name == "fetched" or name.endswith("since")):
+    if isinstance(value, int | float) and (name == "fetched" or name.endswith("since")):
         return datetime.fromtimestamp(value, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     if name == "created_on":
         return f"{value.replace(' ', 'T')}Z"

@@ -203,7 +203,7 @@ def _wait(order: Order, found: dict[str, Json]) -> None:
             for one in looked:
                 if one["standing"] != found[one["job"]]["standing"]:
                     moved = time.monotonic()
-                found[one["job"]] |= one
+                found[one["job"]] |= {name: value for name, value in one.items() if name != "would"}
             # Those that were looked at go to the end.
             seen = {one["job"] for one in looked}
             waiting = [job for job in waiting if job not in seen] + [

@@ -188,6 +188,11 @@ class RuleSettings(Section):
         """Whoever writes a grace period wants a window."""
         return (self._grace,)
 
+    def shadows(self, other: RuleSettings) -> bool:
+        """Whether every request that another rule is for fits this one too."""
+        ours = ((self.tables, other.tables), (self.jump_groups, other.jump_groups))
+        return all(not mine or (theirs and set(theirs) <= set(mine)) for mine, theirs in ours)
+
     def _grace(self) -> Iterator[Conflict]:
         if self.grace is not None and not self.window:
             yield Conflict("grace means nothing without window: true", ("grace",))
@@ -236,8 +241,14 @@ class ApprovalSettings(Section):
     )
 
     def checks(self) -> tuple[Check, ...]:
-        """Where decisions are taken is no other API of the appliance."""
-        return (self._own_path,)
+        """Where decisions are taken is no other API of the appliance, and every rule can be the first that fits."""
+        return self._own_path, self._in_reach
+
+    def _in_reach(self) -> Iterator[Conflict]:
+        for nth, rule in enumerate(self.rules):
+            before = next((one for one in range(nth) if self.rules[one].shadows(rule)), None)
+            if before is not None:
+                yield Conflict(f"this rule is never used: rules[{before}] fits whatever it fits", ("rules", nth))
 
     def _own_path(self) -> Iterator[Conflict]:
         if self.response_path.startswith(OTHER_PATHS):

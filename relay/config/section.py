@@ -42,7 +42,7 @@ class Conflict:
     """
 
     text: str
-    at: tuple[str, ...] = ()
+    at: tuple[str | int, ...] = ()
     lacking: bool = False
 
 

@@ -66,12 +66,17 @@ class Lacking:
         now = self.monotonic()
         return tuple(column for column in columns if self._until.get(column, 0.0) <= now)
 
-    def learn(self, row: Mapping[str, object], asked: Iterable[str]) -> None:
-        """A row came back: the columns that it lacks are not there."""
-        for column in asked:
-            if column in row:
+    def learn(self, answers: Mapping[str, Sequence[Row]]) -> None:
+        """Rows came back for each column that was asked by, all columns asked for in each.
+
+        Several rows without the column that they were asked by were not asked by it; a single one may only hide it
+        from this account.
+        """
+        shown = {column for rows in answers.values() for row in rows for column in row}
+        for column, rows in answers.items():
+            if column in shown:
                 self._until.pop(column, None)
-            elif self._until.get(column, 0.0) <= self.monotonic():
+            elif len(rows) > 1 and self._until.get(column, 0.0) <= self.monotonic():
                 self._until[column] = self.monotonic() + LACKING
                 log.info("servicenow.column_lacking", table=USERS, column=column)
 
@@ -124,18 +129,19 @@ class TicketLookups:
         asked += user_calls(request.user, names)
         parts = await self._ask([one.call for one in asked])
         tasks: dict[tuple[str, str], list[dict[str, Value]]] = {}
-        users: list[Rows[User]] = []
+        users: dict[str, list[Row]] = {}
         for one, part in zip(asked, parts, strict=True):
             if isinstance(part, ServiceNowError):
                 raise only_asked(part)
             try:
                 if one.table == USERS:
-                    users.append(self._users(one.column, names, rows_of(part)))
+                    users[one.column] = rows_of(part)
                 else:
                     tasks[one.table, one.column] = _values(part)
             except ServiceNowError as error:
                 raise only_asked(error) from None
-        return Findings(_tasks(tasks, "number"), _tasks(tasks, "sys_id"), _together(users), self._now())
+        self._lacking.learn(users)
+        return Findings(_tasks(tasks, "number"), _tasks(tasks, "sys_id"), _users(users), self._now())
 
     async def _ask(self, calls: Sequence[Call]) -> list[Part]:
         """What became of each call: all in one request, unless the instance takes no such."""
@@ -147,14 +153,6 @@ class TicketLookups:
             if error.number not in _ENVELOPE:
                 raise only_asked(error) from None
         return list(await asyncio.gather(*(_alone(self._lane, call) for call in calls)))
-
-    def _users(self, column: str, names: Sequence[str], rows: Sequence[Row]) -> Rows[User]:
-        """The users whom a look-up found; nobody where the instance has no such column."""
-        for row in rows:
-            self._lacking.learn(row, names)
-        known = [row for row in rows if column in row]
-        found = (User(row.get("sys_id", ""), {name: row[name] for name in names if name in row}) for row in known)
-        return Rows(tuple(found), whole=len(known) < MOST_USERS)
 
 
 def _of_other_tables(rules: RuleSet) -> dict[str, tuple[str, ...]]:
@@ -214,12 +212,16 @@ def _tasks(found: Mapping[tuple[str, str], Sequence[dict[str, Value]]], by: str)
     return Rows(tuple(whole), whole=len(rows) < MOST_TASKS)
 
 
-def _together(found: Sequence[Rows[User]]) -> Rows[User]:
-    """Users of several look-ups, each once."""
-    rows = [user for one in found for user in one.rows]
-    # A row without a sys_id is nobody known, and stays beside others of its kind.
-    users = {user.sys_id if is_sys_id(user.sys_id) else str(nth): user for nth, user in enumerate(rows)}
-    return Rows(tuple(users.values()), whole=all(one.whole for one in found))
+def _users(answers: Mapping[str, Sequence[Row]]) -> Rows[User]:
+    """The users of all look-ups, each once; of a look-up by a column that does not come back nobody."""
+    known = [[row for row in rows if column in row] for column, rows in answers.items()]
+    found: dict[str, User] = {}
+    for nth, row in enumerate(row for rows in known for row in rows):
+        sys_id = row.get("sys_id", "")
+        # A row without a sys_id is nobody known, and stays beside others of its kind.
+        name = sys_id if is_sys_id(sys_id) else str(nth)
+        found[name] = User(sys_id, {column: row[column] for column in answers if column in row})
+    return Rows(tuple(found.values()), whole=all(len(rows) < MOST_USERS for rows in known))
 
 
 async def _alone(lane: Lane, call: Call) -> Part:

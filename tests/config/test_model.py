@@ -336,6 +336,27 @@ def test_bad_rules(tmp_path: Path, old: str, new: str, line: int, where: str) ->
 
 
 @pytest.mark.parametrize(
+    ("first", "second", "wrong"),
+    [
+        ("{}", "{tables: [incident]}", True),
+        ("{window: true}", "{}", True),
+        ("{tables: [incident, task]}", "{tables: [task]}", True),
+        ("{tables: [incident]}", "{tables: [incident], jump_groups: [A]}", True),
+        ("{jump_groups: [A, B]}", "{tables: [x], jump_groups: [B, A]}", True),
+        ("{tables: [incident]}", "{tables: [incident, task]}", False),
+        ("{tables: [incident], jump_groups: [A]}", "{tables: [incident]}", False),
+        ("{jump_groups: [A]}", "{jump_groups: [B]}", False),
+        ("{tables: [incident]}", "{jump_groups: [A]}", False),
+    ],
+)
+def test_a_rule_that_is_never_used(tmp_path: Path, first: str, second: str, wrong: bool) -> None:
+    """Of two rules the first that fits counts: one whose requests all fit an earlier one is a mistake."""
+    found = headlines(tmp_path, SMALLEST + f"approvals:\n  rules:\n    - {first}\n    - {second}\n")
+    expected = "relay.yaml:13:7: error[BSR-1016]: approvals.rules[1]: this rule is never used: rules[0] fits"
+    assert [line.startswith(expected) for line in found] == [True] * wrong
+
+
+@pytest.mark.parametrize(
     "path",
     [
         "/api/../x",

@@ -19,7 +19,7 @@ from relay.core.errors import ServiceNowError
 from relay.sandbox.box import Sandbox
 from relay.sandbox.faults import Fault
 from relay.servicenow.instance import TICKETS, Instance
-from relay.servicenow.tickets import LACKING, Lacking, TicketLookups, task_calls, user_calls
+from relay.servicenow.tickets import LACKING, Lacking, TicketLookups, _users, task_calls, user_calls
 
 Hasty = Callable[[str], AbstractContextManager[None]]
 FIELDS = ("user_name", "x_bmgr_bomgar_pam_username", "u_beyondtrust_username")
@@ -125,13 +125,36 @@ def test_a_column_may_be_made_later() -> None:
     """What was lacking is asked for again after a while, and at once taken for there when it comes."""
     now = 0.0
     lacking = Lacking(lambda: now)
-    lacking.learn({"sys_id": "1", "a": ""}, ("a", "b"))
+    strangers = [{"sys_id": "1", "a": ""}, {"sys_id": "2", "a": "x"}]
+    lacking.learn({"a": [], "b": strangers})
     assert lacking.present(("a", "b")) == ("a",)
-    lacking.learn({"sys_id": "2"}, ("b",))
+    now = LACKING - 1
+    lacking.learn({"b": strangers})
+    assert lacking.present(("a", "b")) == ("a",)
     now = LACKING
     assert lacking.present(("a", "b")) == ("a", "b")
-    lacking.learn({"b": "x"}, ("a", "b"))
-    assert lacking.present(("a", "b")) == ("b",)
+    lacking.learn({"b": strangers})
+    lacking.learn({"a": [{"b": "x"}], "b": strangers})
+    assert lacking.present(("a", "b")) == ("a", "b")
+
+
+def test_a_column_that_is_hidden_of_one_person() -> None:
+    """Access rules may hide a column of one row: that says nothing of the next person's."""
+    lacking = Lacking(lambda: 0.0)
+    lacking.learn({"a": [{"sys_id": "1"}], "b": [{"sys_id": "1"}]})
+    assert lacking.present(("a", "b")) == ("a", "b")
+
+
+def test_rows_of_nobody_stay_apart() -> None:
+    """Rows that do not say whose they are count each for itself; of those that do each person is one."""
+    row = {"sys_id": "a" * 32, "a": "jo", "b": "jo"}
+    found = _users({"a": [row, {"a": "jo"}, {"a": "jo", "sys_id": "x"}], "b": [row, {"sys_id": "b" * 32}]})
+    assert [(user.sys_id, dict(user.names)) for user in found.rows] == [
+        ("a" * 32, {"a": "jo", "b": "jo"}),
+        ("", {"a": "jo"}),
+        ("x", {"a": "jo"}),
+    ]
+    assert found.whole
 
 
 async def test_nobody_without_any_column(world: World, instance: Instance) -> None:

@@ -20,7 +20,7 @@ from relay.core.approval_job import (
     unreachable,
 )
 from relay.core.approval_values import Request, Verdict
-from relay.core.errors import ApplianceError, InternalError, ServiceNowError, StorageError
+from relay.core.errors import ApplianceError, InternalError, ServiceNowError
 from relay.core.jobs import Job
 from relay.core.refusal import Refusal
 from relay.jobs.ledger import Move, trace_of
@@ -64,8 +64,6 @@ class Evaluate:
             return overdue(self._parts, job)
         try:
             return await self._judged(job, site, request)
-        except StorageError:
-            raise
         except Exception as error:  # somebody waits: a fault of ours is a denial, not another try
             log.exception(
                 "approvals.fault", code=InternalError(9001).code, appliance=job.lane, reason=type(error).__name__

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from support.approvalflow import World, in_world
 
@@ -78,6 +80,20 @@ async def test_an_allow_that_may_have_arrived_is_not_repeated_to_another_request
     await life.run(60)
     assert world.state() == "UNDELIVERED"
     assert [one.response for one in world.box.wire] == ["allow"]
+    await life.stop()
+
+
+@in_world()
+@pytest.mark.parametrize("takes", [0.05, 0.15, 0.4, 1.0])
+async def test_another_request_of_an_id_is_heard_however_fast_its_job_goes_on(world: World, takes: float) -> None:
+    """What was read of the job may be old when it is to be changed: then it is read again."""
+    world.store.takes = takes
+    world.box.faults["r1"].extend(["closed", "closed", "503", "503"])
+    life = world.life()
+    await life.inbox.put(world.post())
+    await asyncio.gather(life.inbox.put(world.post(jump_item__computer_name="db01")), life.run(60))
+    assert world.state() in {"DELIVERED", "UNDELIVERED"}
+    assert world.box.got() != "allow"
     await life.stop()
 
 

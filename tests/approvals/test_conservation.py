@@ -182,6 +182,9 @@ class Conservation(RuleBasedStateMachine):
 
     def _come_to_rest(self, world: World) -> None:
         world.mend()
+        if self.life is not None:  # a kill may still be due in it
+            self._go(self.life.crash())
+            self.life = None
         for _ in range(3):
             self.live(700.0)
         for name in self.asked:

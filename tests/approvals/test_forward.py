@@ -58,6 +58,7 @@ async def test_of_two_decisions_at_once_one_counts(world: World) -> None:
     """Whichever was stored first."""
     life = world.life()
     await life.ask()
+    world.store.takes = 0.01
     settled = await asyncio.gather(
         life.settling.settle("default", LATER, "rec1"), life.settling.settle("default", DENY, "rec2")
     )

@@ -12,7 +12,7 @@ import functools
 import inspect
 import json
 from collections import defaultdict, deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -210,6 +210,17 @@ class FakeBox:
         return next((one.answer.message for one in self.of(request) if one.taken), "")
 
 
+class SlowStore(MemoryStore):
+    """The store, and how long a job that was read is on its way: others may change it meanwhile."""
+
+    takes = 0.0
+
+    async def get(self, ids: Sequence[str]) -> list[Job | None]:
+        jobs = await super().get(ids)
+        await asyncio.sleep(self.takes)
+        return jobs
+
+
 class SlowAudit(MemoryAudit):
     """The audit log, and how long a line takes."""
 
@@ -227,7 +238,7 @@ class World:
         self.clock = clock
         self.snow = FakeSnow()
         self.box = FakeBox(self)
-        self.store = MemoryStore()
+        self.store = SlowStore()
         self.audit = SlowAudit()
         self.site: dict[str, Any] = {"mode": "evaluate", "rules": RuleSet(), "door": DOOR, "deadline": DEADLINE, **site}
         self.names: tuple[str, ...] = ("default",)

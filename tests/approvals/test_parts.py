@@ -1,0 +1,57 @@
+"""What is kept in memory is bounded, and the store is the truth."""
+
+from __future__ import annotations
+
+import pytest
+from support.approvalflow import World, asked, found, in_world, task
+
+from relay.approvals.cache import MOST, Cache
+from relay.approvals.parts import KEPT, Requests, request_of_job
+from relay.core.errors import InternalError
+
+
+def test_the_oldest_answers_are_forgotten() -> None:
+    """When there are too many."""
+    cache, findings = Cache(), found(task())
+    for number in range(MOST + 1):
+        cache.put(asked(ticket_id=f"CHG{number}"), findings, 0.0)
+    assert cache.get(asked(ticket_id="CHG0"), 1.0, 5.0) is None
+    assert cache.get(asked(ticket_id="CHG1"), 1.0, 5.0) is findings
+
+
+def test_an_answer_ages() -> None:
+    """Its clock goes on, and after its time it is nothing; the id of a request does not matter, all else does."""
+    cache = Cache()
+    cache.put(asked(), found(task(), now=1000.0), 10.0)
+    known = cache.get(asked(request_id="r2"), 14.0, 5.0)
+    assert known is not None
+    assert known.now == 1004.0
+    assert cache.get(asked(), 15.0, 5.0) is None
+    assert cache.get(asked(), 9.0, 5.0) is None
+    assert cache.get(asked(jump_item__computer_name="db01"), 11.0, 5.0) is None
+    assert cache.get(asked(jump_item__tag="x"), 11.0, 5.0) is None
+    assert cache.get(asked(), 10.0, 0.0) is None
+
+
+def test_the_oldest_requests_are_forgotten() -> None:
+    """They are read back when they are needed."""
+    requests, request = Requests(), asked()
+    for number in range(KEPT + 1):
+        requests.put(f"job {number}", request)
+    assert requests.get("job 0") is None
+    assert requests.get("job 1") is request
+    requests.drop("job 1")
+    assert requests.get("job 1") is None
+
+
+@in_world()
+async def test_a_request_is_read_back(world: World) -> None:
+    """As it came; a store without it is a fault."""
+    life = world.life()
+    await life.inbox.put(world.post())
+    life.parts.requests.drop(world.job().id)
+    assert (await request_of_job(life.parts, world.job())).ticket_id == "CHG0001"
+    life.parts.requests.drop(world.job().id)
+    world.store.jobs[world.job().id].bodies.clear()
+    with pytest.raises(InternalError):
+        await request_of_job(life.parts, world.job())

@@ -7,7 +7,7 @@ those of the store must be free for what somebody waits for.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final, TypeVar
@@ -23,9 +23,15 @@ THREADS: Final = 2
 
 
 class ReportReader:
-    """Reads reports, surveys and listings of all appliances."""
+    """Reads reports, surveys and listings of all appliances.
 
-    def __init__(self) -> None:
+    Args:
+        nothing: texts of errors that mean "nothing found", in languages that are not known without being told.
+
+    """
+
+    def __init__(self, nothing: Iterable[str] = ()) -> None:
+        self._nothing = frozenset(nothing)
         self._workers = ThreadPoolExecutor(THREADS, "reports")  # a thread begins when it is first needed
 
     async def session(self, document: bytes, lsid: str) -> SessionReport | None:
@@ -35,7 +41,7 @@ class ReportReader:
             ApplianceError: BSR-3009 it cannot be read, BSR-3019 the appliance's words for an error.
 
         """
-        return await self._read(document, partial(read_session, document, lsid))
+        return await self._read(document, partial(read_session, document, lsid, self._nothing))
 
     async def surveys(self, document: bytes, by: str) -> Sequence[Survey]:
         """Every exit survey of customers or of representatives; none when the appliance says that there is nothing.
@@ -44,7 +50,7 @@ class ReportReader:
             ApplianceError: as `session`.
 
         """
-        return await self._read(document, lambda: list(read_surveys(document, by)))
+        return await self._read(document, lambda: list(read_surveys(document, by, self._nothing)))
 
     async def listing(self, document: bytes) -> Sequence[Listed]:
         """Every line of a listing; none when the appliance says that there is nothing.
@@ -53,7 +59,7 @@ class ReportReader:
             ApplianceError: as `session`.
 
         """
-        return await self._read(document, lambda: list(read_listing(document)))
+        return await self._read(document, lambda: list(read_listing(document, self._nothing)))
 
     def close(self) -> None:
         """Read nothing more. What is being read is read to its end, for nobody."""

@@ -89,6 +89,12 @@ class SessionSettings(Section):
         description="How store names files. In braces: appliance, lsid, name (screen, shell-0), ext, and of the day in "
         "UTC on which the session ended date, year, month. A file's SHA-256 is beside it, as sha256sum -c reads it.",
     )
+    nothing_found: tuple[Annotated[str, Text("the appliance's words", longest=500)], ...] = Field(
+        default=(),
+        examples=[["No Support report information matching your chosen criteria is available."]],
+        description="Errors of the appliance that mean that there is no such session. Known without being listed in "
+        "English, French, German, Spanish, Italian, Portuguese, Dutch.",
+    )
     sweep: Annotated[float, Duration("1s")] = Field(
         default=300.0, description="Time between looks for sessions whose end event never came."
     )

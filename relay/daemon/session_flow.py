@@ -82,7 +82,7 @@ class SessionFlow:
     ) -> SessionFlow:
         """Wire it; nothing runs yet."""
         sites = sites_of(plan.settings)
-        reader = ReportReader()
+        reader = ReportReader(text for name in sites for text in plan.settings.sessions_of(name).nothing_found)
         parts = Parts(
             ledger=ledger,
             store=store,

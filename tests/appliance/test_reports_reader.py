@@ -48,6 +48,17 @@ async def test_nothing_found_is_none(reader: ReportReader, text: str) -> None:
     assert await reader.surveys(error_document(text), "customer") == []
 
 
+async def test_nothing_found_in_a_language_of_its_own() -> None:
+    """What the configuration says means it too, and no more than that."""
+    reader = ReportReader(["選択した条件に一致する情報はありません。"])
+    assert await reader.session(error_document(" 選択した条件に一致する情報はありません。"), LSID) is None
+    assert await reader.listing(error_document("選択した条件に一致する情報はありません。")) == []
+    assert await reader.surveys(error_document("選択した条件に一致する情報はありません。"), "customer") == []
+    with pytest.raises(ApplianceError, match="BSR-3019"):
+        await reader.listing(error_document("ログインに失敗しました。"))
+    reader.close()
+
+
 @pytest.mark.parametrize(
     ("content", "code"),
     [

@@ -242,8 +242,8 @@ class ApprovalSettings(Section):
     )
     remember: Annotated[float, Duration("0s", "1h")] = Field(
         default=0.0,
-        description="So long what was allowed is allowed again to the same user, ticket and computer without asking "
-        "ServiceNow. 0s: always ask. A denial is never remembered.",
+        description="An equal request within this time after one that was allowed is decided by what ServiceNow "
+        "answered to that one. 0s: always ask. A denial is never remembered.",
     )
 
     def checks(self) -> tuple[Check, ...]:

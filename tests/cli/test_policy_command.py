@@ -218,3 +218,17 @@ def test_help_is_light() -> None:
         "sys.exit(bool({'httpx', 'pydantic', 'cryptography', 'lxml'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0
+
+
+def test_a_decision_is_shown_as_handed_over(config: Path) -> None:
+    """Of a decision on a request for approval both forms say that nothing is sent for it; of other calls neither."""
+    call = ("--operation", "approval-response", "--argument", "response_id=17", "--argument", "response=deny")
+    code, value = run_test(config, *call)
+    assert (code, value["decision"], value["handed_over"]) == (0, "allowed", True)
+    assert "nothing is sent for it" in run("test", "--config", str(config), *call).stdout
+    code, value = run_test(config, "--operation", "health")
+    assert (code, value["handed_over"]) == (0, False)
+    assert "nothing is sent" not in run("test", "--config", str(config), "--operation", "health").stdout
+    listed = json.loads(run("list", "--config", str(config), "--json").stdout)
+    (row,) = [row for row in listed["operations"] if row["name"] == "approval-response"]
+    assert {argument["in"] for argument in row["arguments"]} == {"anywhere"}

@@ -94,6 +94,7 @@ async def test_another_request_of_an_id_is_heard_however_fast_its_job_goes_on(wo
     await asyncio.gather(life.inbox.put(world.post(jump_item__computer_name="db01")), life.run(60))
     assert world.state() in {"DELIVERED", "UNDELIVERED"}
     assert world.box.got() != "allow"
+    assert all(one.at < 10 for one in world.box.wire)
     await life.stop()
 
 

@@ -89,12 +89,9 @@ class Poll:
         try:
             room = await self._free()
             # Half a page at least: many small pages would cost ServiceNow more than a few large ones.
-            ordinary = (
-                (parts.holds.work or self._awaited())
-                and self._room()
-                and 2 * room >= min(parts.limits.poll_batch, IN_HAND)
-            )
-            topics = () if ordinary else URGENT_TOPICS
+            ordinary = parts.holds.work and self._room() and 2 * room >= min(parts.limits.poll_batch, IN_HAND)
+            # A decision that a person waits for comes with any topic: a few of all kinds are seen even then.
+            topics = () if ordinary or (self._room() and self._awaited()) else URGENT_TOPICS
             page = await parts.queue.poll(room if ordinary else URGENT_PAGE, await self._left_out(), topics)
             new = await self._store(page)
         except ServiceNowError as error:

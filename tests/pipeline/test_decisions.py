@@ -14,6 +14,7 @@ from relay.core.approval_values import Answer
 from relay.core.errors import StorageError
 from relay.core.jobs import NewJob
 from relay.pipeline.forward import Forward
+from relay.pipeline.poll import IN_HAND
 
 ALLOW = Answer("r1", "allow", "", {"snow_task_id": "t1"})
 
@@ -88,6 +89,26 @@ async def test_an_appliance_that_is_away_delays_no_decision(world: World) -> Non
     await life.until(lambda: bool(world.queue.answers(one)))
     assert approvals.answers == [ALLOW]
     assert world.clock.monotonic() - started <= 1.5
+
+
+@in_world()
+async def test_enough_in_hand_delays_no_decision(world: World) -> None:
+    """Where all appliances are away and no more work is taken, a decision is found nevertheless."""
+    approvals = waiting(world)
+    world.appliances.down |= {"default", "second"}
+    names = [f"lane{number}" for number in range(3)]
+    world.concurrent = dict.fromkeys((*names, "default", "second"), 8)
+    world.limit(retry_for=dict.fromkeys(world.concurrent, 600.0), expire_safe=86400.0, poll_batch=IN_HAND)
+    world.appliances.down |= set(names)
+    for number in range(2, 400):
+        world.queue.output(number, payload=f"safe lane{number % 3}")
+    life = world.life()
+    await life.run(20.0)
+    assert 2 * await life.poll._free() < IN_HAND
+    world.queue.output(1, payload="allow default", priority="1")
+    started = world.clock.monotonic()
+    await life.until(lambda: bool(approvals.answers))
+    assert world.clock.monotonic() - started <= 3.0
 
 
 @in_world()

@@ -138,10 +138,9 @@ def _is_secret(path: tuple[str | int, ...]) -> bool:
 
 def _unsupported(settings: Settings, judge: Judge) -> Iterator[Problem]:
     for part in unsupported(settings):
-        written = judge.is_written(part.path)
-        if written or not part.only_written:
-            at = part.path if written else part.because
-            yield replace(judge.problem(UNSUPPORTED, at, part.text, at_key=True, warning=True), where=dotted(part.path))
+        if judge.is_written(part.path):
+            problem = judge.problem(UNSUPPORTED, part.path, part.text, at_key=True, warning=True)
+            yield replace(problem, where=dotted(part.path))
 
 
 def _ignored(environ: Mapping[str, str]) -> list[Problem]:

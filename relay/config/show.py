@@ -11,11 +11,8 @@ from relay.config.leaves import WordOr
 from relay.config.load import Loaded
 from relay.config.model import Settings
 from relay.config.problems import dotted
-from relay.config.unsupported import PARTS
 
 _COMMENTS_FROM = 56
-_NOT_HERE = frozenset(part.path for part in PARTS if len(part.path) == 1)
-"""Sections of which every line would otherwise look like something that this version does."""
 
 
 def show(loaded: Loaded) -> str:
@@ -51,6 +48,4 @@ def _entry(name: str, shape: Shape, value: Any, path: Path, origins: Mapping[str
             yield f"{margin}  - {inline(written(shape.item, item))}" + (f"  # {origin}" if origin else "")
     else:
         below = list(_lines(shape, value, path, origins))
-        if below and path in _NOT_HERE:
-            head = f"{head.ljust(_COMMENTS_FROM)}  # does nothing in this version"
         yield from [head, *below] if below else [f"{head} {{}}"]

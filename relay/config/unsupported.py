@@ -18,38 +18,25 @@ UNSUPPORTED = 1017
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part.
+    """One part. It is no matter unless it is written; its default promises nothing.
 
     Attributes:
         path: where it stands.
         asked: whether these settings ask for it.
         text: what happens instead.
-        because: what asks for it where it is not written itself.
-        only_written: it is no matter unless it is written; its default promises nothing.
 
     """
 
     path: Path
     asked: Callable[[Settings], bool]
     text: str
-    because: Path = ()
-    only_written: bool = False
 
-
-_LISTENER = ("listener",)
 
 PARTS: tuple[Part, ...] = (
-    Part(
-        ("approvals",),
-        lambda it: it.listener is not None and any(it.approvals_of(name).mode != "off" for name in it.appliances),
-        "this version does not have this part: requests for approval are not handled",
-        because=_LISTENER,
-    ),
     Part(
         ("servicenow", "wake"),
         lambda it: it.servicenow.wake == "amb",
         "this version does not have this part: the queue is only polled; write off",
-        only_written=True,
     ),
 )
 

@@ -117,7 +117,7 @@ async def _asked(parts: Parts, arguments: Arguments) -> list[Asked]:
     lsids = arguments.get("lsids")
     if not isinstance(lsids, list) or len(lsids) > MOST or not all(_is_lsid(one) for one in lsids):
         raise ConfigError(1022, f"'lsids' must be a list of at most {MOST} session ids")
-    if arguments.get("appliance") is not None or len(parts.sites) < 2:  # noqa: PLR2004  # several
+    if arguments.get("appliance") is not None or len(parts.importing) < 2:  # noqa: PLR2004  # several
         appliance = _appliance(parts, arguments)
         return [Asked(appliance, lsid) for lsid in lsids]
     return [await _known(parts, lsid) for lsid in lsids]
@@ -125,21 +125,22 @@ async def _asked(parts: Parts, arguments: Arguments) -> list[Asked]:
 
 async def _known(parts: Parts, lsid: str) -> Asked:
     """The session of the one appliance of which this relay has heard of it."""
-    asked = [Asked(appliance, lsid) for appliance in parts.sites]
+    asked = [Asked(appliance, lsid) for appliance in parts.importing]
     found = [one.asked for one in await how_they_stand(parts, asked) if one.standing != "unknown"]
     if len(found) != 1:
-        raise ConfigError(1022, f"session {lsid}: say of which appliance with --appliance: {', '.join(parts.sites)}")
+        names = ", ".join(parts.importing)
+        raise ConfigError(1022, f"session {lsid}: say of which appliance with --appliance: {names}")
     return found[0]
 
 
 def _appliance(parts: Parts, arguments: Arguments) -> str:
     """The appliance that is meant; its sessions are imported."""
-    name, names = arguments.get("appliance"), list(parts.sites)
+    name, names = arguments.get("appliance"), parts.importing
     if not names:
         raise ConfigError(1022, "no appliance's sessions are imported; see sessions.mode in the configuration")
     if name is None and len(names) > 1:
         raise ConfigError(1022, f"say which appliance with --appliance: {', '.join(names)}")
-    if name is not None and name not in parts.sites:
+    if name is not None and name not in parts.importing:
         raise ConfigError(1022, f"sessions are imported of {', '.join(names)}, and of no other appliance")
     return names[0] if name is None else str(name)
 

@@ -19,6 +19,7 @@ from relay.core.errors import ConfigError, RelayError, ServiceNowError, StorageE
 from relay.core.jobs import Json
 from relay.core.queue import QUEUE
 from relay.core.space import may_claim
+from relay.daemon.approval_flow import ApprovalFlow
 from relay.daemon.kinds import KINDS, TABLES
 from relay.daemon.lock import IN_USE
 from relay.daemon.metrics import Measured
@@ -70,7 +71,8 @@ class Running:
 
     Attributes:
         runner: runs what comes from ServiceNow; it begins when ServiceNow has said what became of it.
-        news: runs what comes from the appliances, whether ServiceNow is there or not.
+        news: runs sessions and events, whether ServiceNow is there or not.
+        desk: runs requests for approval, likewise, and until everything else has stopped: people wait for them.
 
     """
 
@@ -80,17 +82,19 @@ class Running:
     checkpoints: Checkpoints
     sessions: SessionFlow
     news: Runner
+    approvals: ApprovalFlow
+    desk: Runner
 
     def look_again(self) -> None:
         """Something beside the jobs changed: whatever waits looks whether it must go on waiting."""
-        self.runner.look_again()
-        self.news.look_again()
+        for runner in (self.runner, self.news, self.desk):
+            runner.look_again()
         self.poll.wake()
 
     @property
     def busy(self) -> int:
         """How many jobs are being handled."""
-        return self.runner.busy + self.news.busy
+        return self.runner.busy + self.news.busy + self.desk.busy
 
 
 class App:
@@ -187,6 +191,7 @@ class App:
         if guard is not None:
             process.conditions.fail(GUARD, ServiceNowError(2013, "work waits since an earlier run"))
         ledger = Ledger(store, TABLES, process.clock, process.figures.count)
+        approvals = ApprovalFlow.build(plan, process, store=store, ledger=ledger, audit=audit, holds=holds)
         parts = Parts(
             ledger=ledger,
             store=store,
@@ -204,8 +209,9 @@ class App:
             limits=plan.limits,
             learned=Learned(user=plan.user),
             keys=plan.keys,
+            approvals=approvals.settling,
         )
-        runner, news = (
+        runner, news, desk = (
             Runner(
                 store=store,
                 ledger=ledger,
@@ -214,19 +220,22 @@ class App:
                 conditions=process.conditions,
                 jitter=process.jitter,
             )
-            for _ in range(2)
+            for _ in range(3)
         )
-        sessions = SessionFlow.build(plan, process, store=store, ledger=ledger, holds=holds, beats=self.beats)
+        sessions = SessionFlow.build(
+            plan, process, store=store, ledger=ledger, holds=holds, beats=self.beats, approvals=approvals.inbox
+        )
+        sessions.forward.changed = news.look_again
         poll = Poll(parts, self.beats, self._room)
         notary = Notary(audit, process.folders.key, plan.settings.relay.name)
         checkpoints = Checkpoints(parts, notary, _anchor(plan), plan.settings.audit.checkpoint_every, self.beats)
-        self.running = Running(parts, runner, poll, checkpoints, sessions, news)
-        process.intake.open(sessions.inbox)
+        self.running = Running(parts, runner, poll, checkpoints, sessions, news, approvals, desk)
         try:
             await self._run_loops(self.running)
         finally:
             process.intake.close()
             sessions.close()
+            await approvals.aclose()
         with contextlib.suppress(StorageError):
             await audit.append([_line("stop")])
             await checkpoints.sign()
@@ -283,8 +292,39 @@ class App:
         pulsing.cancel()
 
     async def _loops(self, recover: Recover, sweep: Sweep, running: Running) -> None:
+        if not await self._settled(running):
+            return
+        self._process.intake.open(running.sessions.inbox)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._news(running), name="news")
+            group.create_task(running.desk.run(running.approvals.stages()), name="approvals")
+            await self._all_but_approvals(recover, sweep, running)
+            running.desk.stop()
+
+    async def _settled(self, running: Running) -> bool:
+        """Settle what appliances had told when the relay stopped; False when told to stop before.
+
+        Before any post is taken, however long the store fails, and without ServiceNow, which may be away.
+        """
+        while not self._stop.is_set():
+            self.beats.beat("settle", STORE_AGAIN + 300.0)
+            try:
+                await running.approvals.recover()
+                await running.sessions.recover()
+            except StorageError as error:
+                if error.number == LOST_WRITE:
+                    raise
+                self._process.conditions.fail("store", error)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), STORE_AGAIN)
+            else:
+                break
+        self.beats.end("settle")
+        return not self._stop.is_set()
+
+    async def _all_but_approvals(self, recover: Recover, sweep: Sweep, running: Running) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(running.news.run(running.sessions.stages()), name="news")
+            group.create_task(running.sessions.sweep.run(), name="session sweep")
             group.create_task(sweep.run(), name="sweep")
             if not await recover.start():
                 return
@@ -294,13 +334,6 @@ class App:
             group.create_task(running.poll.run(), name="poll")
             group.create_task(recover.run(), name="orphans")
 
-    async def _news(self, running: Running) -> None:
-        """What appliances tell: it must not wait for ServiceNow, which may be away."""
-        await running.sessions.start(self._stop)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(running.news.run(running.sessions.stages()), name="news")
-            group.create_task(running.sessions.sweep.run(), name="session sweep")
-
     async def _when_stopped(self, recover: Recover, sweep: Sweep, running: Running) -> None:
         """The three stages of a stop: take nothing new; let finish; after a while, abort."""
         await self._stop.wait()
@@ -309,7 +342,7 @@ class App:
         sweep.stop()
         running.checkpoints.stop()
         running.poll.stop()
-        running.sessions.sweep.stop()
+        running.sessions.stop()
         running.runner.stop()
         running.news.stop()
         await asyncio.sleep(FINISH)

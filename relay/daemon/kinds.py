@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from relay.core import queue, session_job
+from relay.core import approval_job, forward_job, queue, session_job
 from relay.core.jobs import Json
 from relay.core.machine import StateTable
 
@@ -66,6 +66,21 @@ KINDS: Mapping[str, Kind] = {
                 **dict.fromkeys((session_job.NOTICED, session_job.WRITTEN), "put off"),
             },
             afresh=("tries", "failed", "code"),
+        ),
+        Kind(
+            forward_job.FORWARD,
+            finished=frozenset({forward_job.DONE}),
+            stuck=frozenset({forward_job.DEAD}),
+            # Why not UNSURE: two posts of one event at the same moment might become two records.
+            retry={forward_job.DEAD: "retried", forward_job.WAITING: "put off"},
+            afresh=("tries", "refusals", "code"),
+        ),
+        Kind(
+            approval_job.APPROVAL,
+            finished=frozenset({approval_job.DELIVERED, approval_job.REFUSED, approval_job.CLOSED}),
+            stuck=frozenset({approval_job.UNDELIVERED, approval_job.UNREADABLE}),
+            retry={approval_job.UNDELIVERED: "retried"},
+            afresh=("tries",),
         ),
     )
 }

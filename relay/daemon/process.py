@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -39,7 +40,7 @@ class KnownSecrets(SecretReader):
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """The process that the relay runs in."""
+    """The process that the relay runs in. `life` is its own name, which no other process has."""
 
     environ: Mapping[str, str]
     folders: Folders
@@ -51,3 +52,4 @@ class Process:
     figures: Figures
     intake: Intake
     jitter: Callable[[], float] = field(default=random.random)
+    life: str = field(default_factory=lambda: secrets.token_hex(8))

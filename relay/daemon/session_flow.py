@@ -2,44 +2,42 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from dataclasses import dataclass
 
 from relay.appliance.reports_reader import ReportReader
 from relay.config.flows import SessionSettings, SessionTables, TableMapping
 from relay.config.model import Settings
-from relay.core.errors import StorageError
 from relay.core.note import DEFAULT_TEMPLATE, read_template
 from relay.core.session_rows import RowSettings, Table
 from relay.daemon.metrics import Measured
 from relay.daemon.plan import Plan
 from relay.daemon.process import Process
+from relay.daemon.recordings import keeper_of
 from relay.jobs.beats import Beats
 from relay.jobs.holds import Holds
 from relay.jobs.ledger import Ledger
 from relay.jobs.ports import Store
-from relay.jobs.runner import UNWRITABLE
 from relay.jobs.stage import Stage
-from relay.sessions.inbox import SessionInbox
+from relay.listener.ports import Inbox
+from relay.servicenow.vendor import VendorEvents, forwardings
+from relay.sessions.forward import Forward, Forwarders
+from relay.sessions.inbox import SessionInbox, modes_of
+from relay.sessions.keeper import RecordingKeeper
 from relay.sessions.parts import Parts, Site
 from relay.sessions.recover import recover
 from relay.sessions.stages import stages
 from relay.sessions.sweep import Sweep
 
-AGAIN = 5.0
-"""Seconds until the start is tried again after trouble of the store."""
-
 
 def sites_of(settings: Settings) -> dict[str, Site]:
-    """The appliances whose sessions are imported, each with what the configuration says of them.
+    """The enabled appliances, each with what the configuration says of its sessions.
 
-    Nothing is imported that nobody asked for: without a listener the section `sessions` must be written.
+    Of those that do not import, nothing is looked for; but what was taken before, or is imported by hand, goes its way.
     """
     return {
         name: _site(name, settings, settings.sessions_of(name))
         for name, appliance in settings.appliances.items()
-        if appliance.enabled and settings.imports(name)
+        if appliance.enabled
     }
 
 
@@ -59,7 +57,7 @@ def _site(name: str, settings: Settings, sessions: SessionSettings) -> Site:
         template=read_template(sessions.note or DEFAULT_TEMPLATE),
         import_external=sessions.import_external,
         recordings=sessions.recordings,
-        sweep=sessions.sweep,
+        sweep=sessions.sweep if settings.imports(name) else 0.0,
     )
 
 
@@ -74,30 +72,58 @@ class SessionFlow:
     parts: Parts
     sweep: Sweep
     inbox: SessionInbox
+    forward: Forward
     reader: ReportReader
+    keeper: RecordingKeeper | None
 
     @classmethod
     def build(
-        cls, plan: Plan, process: Process, *, store: Store, ledger: Ledger, holds: Holds, beats: Beats
+        cls,
+        plan: Plan,
+        process: Process,
+        *,
+        store: Store,
+        ledger: Ledger,
+        holds: Holds,
+        beats: Beats,
+        approvals: Inbox | None,
     ) -> SessionFlow:
-        """Wire it; nothing runs yet."""
+        """Wire it; nothing runs yet. `approvals` takes the requests for approval."""
         sites = sites_of(plan.settings)
+        records = {name: plan.instance.sessions(_tables(plan.settings, name, site)) for name, site in sites.items()}
         reader = ReportReader(text for name in sites for text in plan.settings.sessions_of(name).nothing_found)
+        keeper = keeper_of(plan.settings, plan.fleet, records, sites)
         parts = Parts(
             ledger=ledger,
             store=store,
             appliances=Measured(plan.fleet, process.figures, process.clock),
             reader=reader,
-            records={name: plan.instance.sessions(_tables(plan.settings, name, site)) for name, site in sites.items()},
+            records=records,
             holds=holds,
             conditions=process.conditions,
             clock=process.clock,
             jitter=process.jitter,
             sites=sites,
             settle=plan.settings.servicenow.settle,
+            keeper=keeper,
+        )
+        ways = forwardings(plan.settings, process.secrets.latest)
+        forward = Forward(
+            Forwarders(
+                ledger=ledger,
+                store=store,
+                events=VendorEvents(plan.instance.vendor, ways),
+                appliances=ways,
+                holds=holds,
+                conditions=process.conditions,
+                jitter=process.jitter,
+                settle=plan.settings.servicenow.settle,
+            )
         )
         sweep = Sweep(parts, beats)
-        return cls(parts, sweep, SessionInbox(ledger, store, sweep.wake), reader)
+        modes = modes_of(plan.settings)
+        inbox = SessionInbox(ledger, store, sweep.wake, approvals, modes=modes)
+        return cls(parts, sweep, inbox, forward, reader, keeper)
 
     def close(self) -> None:
         """Let its threads go."""
@@ -105,21 +131,23 @@ class SessionFlow:
 
     def stages(self) -> list[Stage]:
         """What the runner runs."""
-        return stages(self.parts)
+        return [*stages(self.parts), *self.forward.stages()]
 
-    async def start(self, stopped: asyncio.Event) -> None:
-        """Settle what an earlier life left, however long the store fails; ends early once `stopped`."""
-        while not stopped.is_set():
-            try:
-                await recover(self.parts)
-            except StorageError as error:
-                if error.number == UNWRITABLE:
-                    raise
-                self.parts.conditions.fail("store", error)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stopped.wait(), AGAIN)
-            else:
-                return
+    async def recover(self) -> None:
+        """Settle what an earlier life left; may be called again after it failed.
+
+        Raises:
+            StorageError: the store cannot be read or written.
+
+        """
+        await recover(self.parts)
+        await self.forward.recover()
+
+    def stop(self) -> None:
+        """Begin nothing new, and end what may take hours."""
+        self.sweep.stop()
+        if self.keeper is not None:
+            self.keeper.stop()
 
 
 def _tables(settings: Settings, name: str, site: Site) -> tuple[Table, ...]:

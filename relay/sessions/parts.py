@@ -53,7 +53,8 @@ class Site:
         template: of the work note.
         import_external: sessions are imported that nothing leads back from.
         recordings: what is done with them.
-        sweep: seconds between two looks for sessions that nobody told of; 0 is never.
+        sweep: seconds between two looks for sessions that nobody told of; 0 is never: sessions of this appliance are
+            not imported any more, and only what was taken before goes its way.
 
     """
 
@@ -102,6 +103,11 @@ class Parts:
     settle: float
     keeper: Keeper | None = None
     learned: Mapping[str, Learned] = field(default_factory=lambda: {name: Learned() for name in JOURNALS})
+
+    @property
+    def importing(self) -> list[str]:
+        """The appliances whose sessions are imported."""
+        return [name for name, site in self.sites.items() if site.sweep > 0]
 
     def open(self) -> bool:
         """Whether sessions are worked on: an ordinary pause does not stop them."""

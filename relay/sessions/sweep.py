@@ -38,7 +38,7 @@ class Sweep:
         self._parts = parts
         self._beats = beats
         self._stopping = False
-        self._wakes = {name: asyncio.Event() for name, site in parts.sites.items() if site.sweep > 0}
+        self._wakes = {name: asyncio.Event() for name in parts.importing}
 
     def wake(self, appliance: str) -> None:
         """Look now instead of at the end of the interval."""

@@ -234,11 +234,6 @@ def test_show(tmp_path: Path) -> None:
         "credential": "servicenow_password"
     }
     assert f"# {path}:3:8\n" in result.stdout
-    assert [
-        line.split()[0] for line in result.stdout.splitlines() if line.endswith("# does nothing in this version")
-    ] == [
-        "approvals:",
-    ]
     assert "# default\n" in result.stdout
 
 

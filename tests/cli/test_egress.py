@@ -118,5 +118,6 @@ def test_what_the_configuration_warns_of_is_told(tmp_path: Path) -> None:
         'listener: {listen: "0.0.0.0:8443", tls: {certificate: /l.pem, key: {credential: k}}, accept_from: [10.1.2.3]}'
     )
     done = run(write_files(tmp_path, LOCAL, more=listener))
-    assert "BSR-1017" in done.stderr
     assert "10.1.2.3" in done.stdout
+    warned = LOCAL.replace("servicenow:\n", "servicenow:\n  wake: amb\n", 1)
+    assert "BSR-1017" in run(write_files(tmp_path, warned, more=listener)).stderr

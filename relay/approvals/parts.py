@@ -59,9 +59,15 @@ class Site:
 
 
 class Requests:
-    """What this process remembers of the newest requests beside the store, which is the truth."""
+    """What this process remembers of the newest requests beside the store, which is the truth.
+
+    Attributes:
+        waiting: ids of jobs that wait for a decision of ServiceNow's own.
+
+    """
 
     def __init__(self) -> None:
+        self.waiting: set[str] = set()
         self._known: OrderedDict[str, Request] = OrderedDict()
         self._contradicted: OrderedDict[str, None] = OrderedDict()
 

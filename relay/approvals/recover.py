@@ -31,6 +31,9 @@ async def recover(parts: Parts) -> None:
     for job in await parts.store.select(KIND, [RECEIVED, WAITING, DECIDED, SENT], ALL):
         if job.lane not in parts.sites:
             await refuse(parts, job, ApplianceError(DISABLED, job.lane))
-    # Their decision may come as work at any moment, and it would be for a request of an earlier life.
+    # After a reload a request may still be open; of an earlier life none is, whatever its decision would be.
     waiting = await parts.store.select(KIND, [WAITING], ALL)
-    await parts.ledger.apply([Move(job, "decided", data=decided(job, overdue(parts, job))) for job in waiting])
+    over = {job.id for job in waiting if parts.left(job) == 0.0}
+    parts.requests.waiting.update(job.id for job in waiting if job.id not in over)
+    moves = [Move(job, "decided", data=decided(job, overdue(parts, job))) for job in waiting if job.id in over]
+    await parts.ledger.apply(moves)

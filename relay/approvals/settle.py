@@ -23,18 +23,18 @@ class Settling:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._waiting: set[str] = set()
         parts.ledger.listen(self._hear)
 
     def waiting(self) -> bool:
-        """Whether a request waits for such a decision. Those of an earlier life were decided at the start."""
-        return bool(self._waiting)
+        """Whether a request waits for such a decision."""
+        return bool(self._parts.requests.waiting)
 
     def _hear(self, job: Job) -> None:
+        waiting = self._parts.requests.waiting
         if job.kind == KIND and job.state == WAITING:
-            self._waiting.add(job.id)
+            waiting.add(job.id)
         else:
-            self._waiting.discard(job.id)
+            waiting.discard(job.id)
 
     async def settle(self, appliance: str, answer: Answer, record: str) -> Settled:
         """Decide an open request; `record` is the sys_id of the work that brings the decision.

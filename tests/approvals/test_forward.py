@@ -166,6 +166,25 @@ async def test_a_request_of_an_earlier_life_is_denied(world: World) -> None:
 
 
 @in_world(mode="forward")
+async def test_a_reload_leaves_open_what_is_open(world: World) -> None:
+    """The process is the same, and so is its clock: the decision may still come, until the deadline."""
+    first = world.life()
+    await first.ask()
+    await first.ask("r2")
+    await first.stop()
+    world.name = first.parts.life
+    life = world.life()
+    await life.run(1)
+    assert life.settling.waiting()
+    assert await life.settling.settle("default", LATER, "rec1") == "accepted"
+    await life.run(30)
+    assert (world.box.got(), world.box.got("r2")) == ("allow", "deny")
+    assert world.box.of("r2")[0].at - world.came["r2"] >= DEADLINE
+    assert not life.settling.waiting()
+    await life.stop()
+
+
+@in_world(mode="forward")
 async def test_a_decision_that_could_not_be_stored_is_none(world: World) -> None:
     """Who brings it hears that nobody knows, and may bring it again."""
     life = world.life()

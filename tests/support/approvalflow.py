@@ -11,6 +11,7 @@ import contextlib
 import functools
 import inspect
 import json
+import secrets
 from collections import defaultdict, deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -242,6 +243,7 @@ class World:
         self.audit = SlowAudit()
         self.site: dict[str, Any] = {"mode": "evaluate", "rules": RuleSet(), "door": DOOR, "deadline": DEADLINE, **site}
         self.names: tuple[str, ...] = ("default",)
+        self.name = ""
         self.came: dict[str, float] = {}
         self.contradicted: set[str] = set()
         self.broken: list[str] = []
@@ -327,6 +329,7 @@ class Life:
             lookups={"default": snow},
             responder=cast("Any", Gated(world.box, self.gate)),
             forwarders={"default": snow},
+            life=world.name or secrets.token_hex(8),
         )
         self.runner = Runner(
             store=self.store,

@@ -87,6 +87,7 @@ _ROWS = (
     Code(2025, "warning", "ServiceNow's clock is not known, so no signature can be judged", "none needed, unless it stays so: then look whether a proxy takes the Date header away", retryable=True),
     Code(2026, "warning", "a checkpoint of the audit log cannot be written to ServiceNow", "let the relay's user create records in audit.anchor.table; its column needs room for 1000 characters", retryable=True),
     Code(2027, "error", "the vendor's application in ServiceNow does not take what the relay posts on", "by the status: at 401 or 403 compare event_token with the application's, and let it accept the relay's address; at 400 or 404 install or activate it, or set sessions.mode to import", retryable=True),
+    Code(2028, "error", "a table that sessions.tables names is not in ServiceNow", "make the table, or correct its name; until then sessions wait, and none is lost. With tables: auto they come without rows", retryable=True),
     # 3xxx: the appliance side
     Code(3001, "error", "the appliance cannot be reached", "check DNS and firewall for the appliance's host on its port", retryable=True),
     Code(3002, "error", "the TLS handshake with the appliance failed", "check the appliance's tls section (CA file, pins, minimum version) and the clock", retryable=True),

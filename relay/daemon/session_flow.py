@@ -90,7 +90,13 @@ class SessionFlow:
     ) -> SessionFlow:
         """Wire it; nothing runs yet. `approvals` takes the requests for approval."""
         sites = sites_of(plan.settings)
-        records = {name: plan.instance.sessions(_tables(plan.settings, name, site)) for name, site in sites.items()}
+        records = {
+            name: plan.instance.sessions(
+                _tables(plan.settings, name, site),
+                named=isinstance(plan.settings.sessions_of(name).tables, SessionTables),
+            )
+            for name, site in sites.items()
+        }
         reader = ReportReader(text for name in sites for text in plan.settings.sessions_of(name).nothing_found)
         keeper = keeper_of(plan.settings, plan.fleet, records, sites)
         parts = Parts(

@@ -125,14 +125,14 @@ class Instance:
         """Where checkpoints of the audit log go."""
         return TableAnchor(table, field, self._lanes["lookup"])
 
-    def sessions(self, tables: Iterable[Table]) -> SessionRecords:
-        """Where one appliance's sessions go; their rows to these tables.
+    def sessions(self, tables: Iterable[Table], *, named: bool = False) -> SessionRecords:
+        """Where one appliance's sessions go; their rows to these tables, which must be there when they are `named`.
 
         Its files have a session of their own: an upload may take hours, in which nothing else waits for it.
         """
         files = Lane([Session(self.shared, self._auth, "file")])
         self._files.append(files)
-        return SessionRecords(tables, self._imports, self._batcher, self.shared.clock, files)
+        return SessionRecords(tables, self._imports, self._batcher, self.shared.clock, files, named=named)
 
     def tickets(self, rules: RuleSet, user_fields: Sequence[str]) -> TicketLookups:
         """Tasks and users for requests for approval that are decided by these rules."""

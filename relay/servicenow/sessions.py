@@ -37,12 +37,21 @@ class SessionRecords:
         batcher: makes batches of several calls; not the queue's, so that neither makes the other's smaller.
         clock: this machine's clocks.
         files: the sessions to use for files; absent: `lane`.
+        named: the configuration names the tables, so that nothing goes without them.
 
     """
 
     def __init__(
-        self, tables: Iterable[Table], lane: Lane, batcher: Batcher, clock: Clock, files: Lane | None = None
+        self,
+        tables: Iterable[Table],
+        lane: Lane,
+        batcher: Batcher,
+        clock: Clock,
+        files: Lane | None = None,
+        *,
+        named: bool = False,
     ) -> None:
+        self._named = named
         self._lane = lane
         self._files = lane if files is None else files
         self._batcher = batcher
@@ -52,7 +61,17 @@ class SessionRecords:
         self._missing_until = float("-inf")
 
     async def tables(self) -> bool:
-        """Whether rows are written: ServiceNow has all the tables."""
+        """Whether rows are written: ServiceNow has all the tables.
+
+        Raises:
+            ServiceNowError: it could not be asked; BSR-2028 one is not there that the configuration names.
+
+        """
+        if self._named and not self._there:
+            missing = [name for name, writer in self._writers.items() if not await writer.exists()]
+            if missing:
+                raise ServiceNowError(2028, ", ".join(missing))
+            self._there = True
         if self._there or not self._writers or self._clock.monotonic() < self._missing_until:
             return self._there
         for writer in self._writers.values():

@@ -21,6 +21,8 @@ from relay.sessions.parts import Parts, delay, stored_report
 
 log = structlog.get_logger("relay.sessions")
 
+OFTEN = 3
+"""Tries of one session after which health says that sessions cannot be written: one that fails may be luck."""
 CHUNK = 100
 """Event rows between two durable steps."""
 
@@ -47,6 +49,8 @@ class Write:
             await self._write(step, report, rows)
         except ServiceNowError as error:
             await self._failed(step.job, error)
+        else:
+            self._parts.conditions.clear(_subject(job))
 
     async def _prepare(self, step: _Step, report: SessionReport, rows: RowSettings) -> None:
         """Learn, before anything is written, what the links lead to and whether the session was there before."""
@@ -80,11 +84,18 @@ class Write:
         tries = job.data.get("tries", 0) + 1
         verdict = after_rows_error(error, tries=tries)
         log.warning("sessions.not_written", appliance=job.lane, code=error.code, error=error.text, tries=tries)
+        if tries >= OFTEN:
+            self._parts.conditions.fail(_subject(job), error)
         if verdict.event == "put off":
             wait = delay(self._parts, tries, error)
             await self._parts.ledger.step(Move(job, verdict.event, data={"tries": tries}, wait=wait))
             return
         await self._parts.ledger.step(Move(job, verdict.event, data={"tries": None, "code": verdict.code}))
+
+
+def _subject(job: Job) -> str:
+    """The condition that an appliance's sessions cannot be written."""
+    return f"sessions {job.lane}"
 
 
 class _Step:

@@ -13,7 +13,7 @@ from relay.core.errors import ServiceNowError
 from relay.core.session_rows import Link, Lookup, Place, Row, Table
 from relay.sandbox.box import Sandbox
 from relay.sandbox.faults import Fault
-from relay.sandbox.schema import EVENT, SESSION
+from relay.sandbox.schema import EVENT, SESSION, TABLES
 from relay.servicenow.instance import Instance
 from relay.servicenow.session_tables import RowWriter, Written
 from relay.servicenow.sessions import SessionRecords
@@ -156,6 +156,18 @@ async def test_tables_that_are_not_there(box: Sandbox, instance: Instance) -> No
     assert [await lacking.tables() for _ in range(2)] == [False, False]
     assert sent(instance) == before + 2
     assert not await instance.sessions([]).tables()
+
+
+async def test_tables_that_the_configuration_names_must_be_there(box: Sandbox, instance: Instance) -> None:
+    """A missing one is an error that passes when somebody makes it, and that is asked for each time."""
+    box.servicenow.tables.drop(EVENT)
+    records = instance.sessions([Table(SESSION), Table(EVENT)], named=True)
+    for _ in range(2):
+        with pytest.raises(ServiceNowError, match=f"BSR-2028.*{EVENT}") as error:
+            await records.tables()
+        assert (error.value.retryable, error.value.maybe_sent) == (True, False)
+    box.servicenow.tables.define(TABLES[EVENT])
+    assert [await records.tables() for _ in range(2)] == [True, True]
 
 
 async def test_rows_as_the_flow_writes_them(box: Sandbox, records: SessionRecords) -> None:

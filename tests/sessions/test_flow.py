@@ -140,6 +140,23 @@ async def test_many_events_are_written_in_pieces(world: World) -> None:
 
 
 @in_world(sweep=0)
+async def test_rows_that_cannot_be_written_are_told(world: World) -> None:
+    """After some tries health says that an appliance's sessions cannot be written, until one is."""
+    lsid = world.session(1)
+    world.records.faults["upsert"].extend(["busy"] * 5)
+    life = world.life()
+    await life.inbox.put(world.post(lsid))
+    told = False
+    for _ in range(120):
+        await life.run(1)
+        told = told or life.conditions.has("sessions default")
+    assert told
+    assert world.state(lsid) == "DONE"
+    assert not life.conditions.has("sessions default")
+    await life.stop()
+
+
+@in_world(sweep=0)
 async def test_rows_that_are_refused_wait_for_an_administrator(world: World) -> None:
     """The report is kept, so that nothing is lost when the appliance forgets the session."""
     lsid = world.session(1)

@@ -24,13 +24,13 @@ _NOTHING: Final = (
 )
 _PATTERN: Final = re.compile("|".join(_NOTHING))
 _EXPIRED: Final = re.compile(
-    r"\b(?:has|have) expired\b"  # en
-    r"|\ba expire\b"  # fr
-    r"|\b(?:ist|sind) abgelaufen\b"  # de
-    r"|\bha (?:caducado|expirado)\b"  # es
-    r"|\be scadut[ao]\b"  # it
-    r"|\bexpirou\b"  # pt
-    r"|\bis verlopen\b"  # nl
+    r"\brecording has expired\b"  # en
+    r"|\benregistrement a expire\b"  # fr
+    r"|\baufzeichnung ist abgelaufen\b"  # de
+    r"|\bgrabacion ha (?:caducado|expirado)\b"  # es
+    r"|\bregistrazione e scaduta\b"  # it
+    r"|\bgravacao expirou\b"  # pt
+    r"|\bopname is verlopen\b"  # nl
 )
 
 
@@ -47,7 +47,8 @@ def says_nothing_found(text: str, also: Collection[str] = ()) -> bool:
 def says_expired(text: str) -> bool:
     """Whether an `<error>` of this text means that a recording is no longer kept.
 
-    English was seen on real appliances; the others are how those languages put it.
+    English was seen on real appliances; the others are how those languages put it. Nothing else that expires is meant:
+    a recording that is no longer kept is not asked for again.
     """
     return _EXPIRED.search(_plain(text)) is not None
 

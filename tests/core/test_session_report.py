@@ -180,6 +180,7 @@ def test_errors_that_mean_nothing_found(text: str, nothing: bool) -> None:
         ("Deze opname is verlopen.", True),
         ("Invalid lsid.", False),
         ("The recording expires soon.", False),
+        ("Your session has expired. Please log in.", False),
         ("", False),
     ],
 )

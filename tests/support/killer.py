@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from importlib import import_module
 from typing import Any, Final
 
+from relay.appliance.approval_responses import ApprovalResponses
 from relay.appliance.fleet import Fleet
 from relay.audit.log import AuditLog
 from relay.audit.notary import Notary
@@ -28,6 +29,7 @@ from relay.servicenow import attachments
 from relay.servicenow.pull import Pull
 from relay.servicenow.push import Push
 from relay.servicenow.sessions import SessionRecords
+from relay.servicenow.tickets import TicketLookups
 from relay.storage.sqlite import SqliteStore
 
 Wants = Callable[..., bool]
@@ -129,8 +131,22 @@ SESSION_STEPS: Final[dict[str, tuple[Any, str, Wants]]] = {
     "note asked for": (SessionRecords, "entered", _any),
     "note found": (SqliteStore, "change", _move("ASKING", "WRITTEN")),
 }
+APPROVAL_STEPS: Final[dict[str, tuple[Any, str, Wants]]] = {
+    "request stored": (SqliteStore, "add", _new("approval")),
+    "looked up": (TicketLookups, "find", _any),
+    "decided": (SqliteStore, "change", _move("RECEIVED", "DECIDED")),
+    "decision audited": (AuditLog, "append", _line("approval")),
+    "decision leaves": (SqliteStore, "change", _move("DECIDED", "SENDING")),
+    "decision sent": (ApprovalResponses, "send", _any),
+    "decision taken": (SqliteStore, "change", _move("SENDING", "DELIVERED")),
+    # of the life after a crash
+    "decision withdrawn": (SqliteStore, "change", _move("DECIDED", "DECIDED")),
+    "decision found": (SqliteStore, "change", _move("SENDING", "SENT")),
+    "decision over": (SqliteStore, "change", _move("SENT", "UNDELIVERED")),
+    "decision taken again": (SqliteStore, "change", _move("SENT", "DELIVERED")),
+}
 """A step: whose function does it, and which of its calls are that step."""
-STEPS = {**QUEUE_STEPS, **SESSION_STEPS}
+STEPS = {**QUEUE_STEPS, **SESSION_STEPS, **APPROVAL_STEPS}
 
 
 def arm(step: str, side: str, number: int) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import structlog
 
-from relay.approvals.parts import Parts, Site, audit_line, decided, request_of_job
+from relay.approvals.parts import LARGE, Parts, Site, audit_line, decided, request_of_job
 from relay.core.approval_decision import decide
 from relay.core.approval_job import (
     LOOK,
@@ -77,7 +78,7 @@ class Evaluate:
         if known is not None:
             verdict = decide(request, known, site.rules, known.now)
             if verdict.allow:
-                return verdict
+                return replace(verdict, reason=f"{verdict.reason}, by what was answered to an equal request")
         tries, last = 0, None
         while (left := parts.left(job)) > 0.0:
             try:
@@ -95,7 +96,7 @@ class Evaluate:
             else:
                 parts.conditions.clear(_subject(job))
                 verdict = decide(request, findings, site.rules, findings.now)
-                if verdict.allow and site.remember:
+                if verdict.allow and site.remember and request.size <= LARGE:
                     parts.cache.put(request, findings, parts.clock.monotonic())
                 return verdict
         return late() if last is None else unreachable(last)

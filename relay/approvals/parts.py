@@ -11,7 +11,7 @@ from typing import Literal, TypeVar
 from relay.approvals.cache import Cache
 from relay.approvals.ports import Forwarder, Lookups, Responder
 from relay.core.approval_job import APPROVAL, time_left
-from relay.core.approval_values import Door, Encoding, Request, RuleSet, Verdict, restored
+from relay.core.approval_values import TASK_ATTRIBUTE, Door, Encoding, Request, RuleSet, Verdict, restored
 from relay.core.errors import InternalError
 from relay.core.jobs import Job, Json
 from relay.jobs.conditions import Conditions
@@ -32,6 +32,8 @@ MOST_CHECKS = 40
 """Comparisons that are told of one decision."""
 KEPT = 2_000
 """Requests that are kept in memory beside the store."""
+LARGE = 16 * 1024
+"""Characters of a request from which it is not kept; real ones have some hundred."""
 LONGEST = 255
 """Characters of what a request says of itself in lists and in the audit log."""
 
@@ -72,8 +74,9 @@ class Requests:
         self._contradicted: OrderedDict[str, None] = OrderedDict()
 
     def put(self, job: str, request: Request) -> None:
-        """Keep a request, so that it need not be read back."""
-        _keep(self._known, job, request)
+        """Keep a request, so that it need not be read back; not one that is large."""
+        if request.size <= LARGE:
+            _keep(self._known, job, request)
 
     def get(self, job: str) -> Request | None:
         """A request, if it is still here."""
@@ -189,6 +192,7 @@ def audit_line(job: Job, decision: str) -> dict[str, Json]:
     """
     data = job.data
     checks: Sequence[str] = data.get("checks", ())
+    attributes: Mapping[str, str] = data.get("attributes", {})
     return {
         "event": "approval",
         "job": job.id,
@@ -202,6 +206,6 @@ def audit_line(job: Job, decision: str) -> dict[str, Json]:
             for name in ("reason", "rule", "request", "ticket", "user", "computer", "record")
             if name in data
         },
-        **({"task": next(iter(data["attributes"].values()))} if data.get("attributes") else {}),
+        **({"task": attributes[TASK_ATTRIBUTE]} if TASK_ATTRIBUTE in attributes else {}),
         **{f"check_{number}": line for number, line in enumerate(checks, 1)},
     }

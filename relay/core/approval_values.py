@@ -74,6 +74,11 @@ class Request:
         return self.fields.get(COMPUTER, "")
 
     @property
+    def size(self) -> int:
+        """Characters of all that was posted."""
+        return sum(len(name) + len(value) for name, value in self.fields.items())
+
+    @property
     def digest(self) -> str:
         """SHA-256 of all that was posted: two requests of one id that say the same have the same."""
         return hashlib.sha256(canonical([self.flaw, *map(list, sorted(self.fields.items()))])).hexdigest()

@@ -194,6 +194,10 @@ async def test_what_was_allowed_is_remembered_when_asked_to(world: World) -> Non
     await life.ask()
     await life.ask("r2")
     assert (world.box.got("r2"), world.snow.asked) == ("allow", 1)
+    assert [line["reason"] for line in world.audit.lines] == [
+        "every check holds",
+        "every check holds, by what was answered to an equal request",
+    ]
     await life.ask("r3", user__username="other")
     assert (world.box.got("r3"), world.snow.asked) == ("deny", 2)
     await life.ask("r4", user__username="other")
@@ -212,4 +216,16 @@ async def test_nothing_is_remembered_unless_asked_to(world: World) -> None:
     await life.ask()
     await life.ask("r2")
     assert world.snow.asked == 2
+    await life.stop()
+
+
+@in_world(remember=30.0)
+async def test_a_large_request_is_decided_like_any_other(world: World) -> None:
+    """It is read back from the store, and not remembered: memory is bounded."""
+    life = world.life()
+    await life.ask(extra="x" * 20_000)
+    await life.ask("r2", extra="x" * 20_000)
+    assert (world.box.got(), world.box.got("r2"), world.snow.asked) == ("allow", "allow", 2)
+    assert life.parts.requests.get(world.job().id) is None
+    assert world.store.asked["bodies"] >= 4
     await life.stop()

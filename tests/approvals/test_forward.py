@@ -10,7 +10,7 @@ from support.approvalflow import DEADLINE, World, in_world
 from relay.core.approval_values import Answer
 from relay.core.errors import StorageError
 
-LATER = Answer("r1", "allow", "go", {"snow_task_id": "ab"})
+LATER = Answer("r1", "allow", "go", {"a": "b", "snow_task_id": "ab"})
 DENY = Answer("r1", "deny", "no")
 
 
@@ -43,11 +43,12 @@ async def test_a_later_decision_is_taken_once(world: World, answer: bytes) -> No
     assert await life.settling.settle("default", DENY, "rec2") == "closed"
     await life.run(5)
     (sent,) = world.box.wire
-    assert (sent.response, sent.answer.message, sent.answer.attributes) == ("allow", "go", {"snow_task_id": "ab"})
+    assert (sent.response, sent.answer.message, sent.answer.attributes) == ("allow", "go", LATER.attributes)
     assert await life.settling.settle("default", DENY, "rec2") == "closed"
     assert await life.settling.settle("default", LATER, "rec1") == "accepted"
     (line,) = world.audit.lines
     assert (line["decision"], line["record"], line["rule"]) == ("allow", "rec1", "approval-response")
+    assert line["task"] == "ab"
     await life.run(60)
     assert world.box.wire == [sent]
     await life.stop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.core.approval_values import (
@@ -135,3 +135,33 @@ def test_a_door_makes_the_url_of_its_own_parts() -> None:
     for url in ("https://[::1]/api/endpoint_approval", "https://a.example.com/api", "https://a.example.com"):
         with pytest.raises(Refusal):
             door.check(url)
+
+
+PIECES = st.sampled_from(
+    [b"request_id=r1", f"response_url={URL}".encode(), b"ticket_id=1", b"%", b"&", b"=", b"\xff", b"%ff"]
+)
+
+
+@given(st.lists(PIECES | st.binary(max_size=4), max_size=12).map(b"&".join), st.sampled_from([FORM, "", "text/plain"]))
+@settings(max_examples=300)
+def test_any_bytes_are_a_request_or_nobodys(body: bytes, media_type: str) -> None:
+    """Nothing else comes of them; a request that has one can be stored, compared and answered."""
+    post = post_of(Owner("default"), "/approvals", Content(media_type, body), 7.0)
+    try:
+        request = request_of(post)
+    except UnanswerableError:
+        return
+    assert restored(stored(request)) == request
+    assert len(request.digest) == 64
+    assert (post.code is None) == (request.flaw == "")
+
+
+@given(st.text() | st.text(alphabet="htps:/@.?#%\\[]a1", max_size=40))
+@settings(max_examples=300)
+def test_no_text_leads_elsewhere(url: str) -> None:
+    """Whatever it is, it is refused or leads to the one place."""
+    door = Door(frozenset({("a", 443)}), "/a")
+    try:
+        assert door.check(url) == "https://a:443/a"
+    except Refusal:
+        assert url != "https://a/a"

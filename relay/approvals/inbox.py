@@ -8,7 +8,8 @@ import structlog
 
 from relay.approvals.parts import KIND, LONGEST, POST, PRIORITY, REQUEST, Parts, decided
 from relay.core.approval_job import DECIDED, RECEIVED, SENDING, SENT, UNREADABLE, WAITING, contradicted
-from relay.core.approval_values import Request, UnanswerableError, job_of, request_of, shown, stored
+from relay.core.approval_request import UnanswerableError, job_of, request_of, stored
+from relay.core.approval_values import Request, shown
 from relay.core.jobs import Job, NewJob
 from relay.core.posts import Post
 from relay.jobs.ledger import Move

@@ -11,7 +11,8 @@ from typing import Literal, TypeVar
 from relay.approvals.cache import Cache
 from relay.approvals.ports import Forwarder, Lookups, Responder
 from relay.core.approval_job import APPROVAL, time_left
-from relay.core.approval_values import TASK_ATTRIBUTE, Door, Encoding, Request, RuleSet, Verdict, restored
+from relay.core.approval_request import restored
+from relay.core.approval_values import TASK_ATTRIBUTE, Door, Encoding, Request, RuleSet, Verdict
 from relay.core.errors import InternalError
 from relay.core.jobs import Job, Json
 from relay.jobs.conditions import Conditions

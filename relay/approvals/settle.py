@@ -5,8 +5,9 @@ from __future__ import annotations
 from relay.approvals.evaluate import settle
 from relay.approvals.parts import KIND, Parts
 from relay.core.approval_job import RECEIVED, WAITING, handed_down
+from relay.core.approval_request import job_of
 from relay.core.approval_settling import Settled
-from relay.core.approval_values import Answer, job_of
+from relay.core.approval_values import Answer
 from relay.core.jobs import Job
 from relay.jobs.ledger import StaleJob
 

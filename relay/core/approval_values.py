@@ -7,16 +7,12 @@ value of a task or user. Nothing here believes any of them: the decision is in `
 from __future__ import annotations
 
 import hashlib
-import json
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Generic, Literal, TypeVar
-from urllib.parse import unquote_to_bytes
 
-from relay.core.approval_fields import COMPUTER, REQUEST_ID, RESPONSE_URL, TICKET_ID, USERNAME
+from relay.core.approval_fields import COMPUTER, USERNAME
 from relay.core.canonical import canonical
-from relay.core.posts import TOKEN, Post
 from relay.core.refusal import Refusal
 from relay.core.urls import Origin, split
 
@@ -34,8 +30,6 @@ CI_ATTRIBUTE: Final = "snow_cmdb_ci_id"
 ALWAYS_READ: Final = ("sys_id", "number", "sys_class_name", "assigned_to", "cmdb_ci")
 PLANNED: Final = ("start_date", "end_date")
 """Columns of a change between which it is planned to be made, ServiceNow's date-times in UTC."""
-
-LONGEST_ID: Final = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,71 +76,6 @@ class Request:
     def digest(self) -> str:
         """SHA-256 of all that was posted: two requests of one id that say the same have the same."""
         return hashlib.sha256(canonical([self.flaw, *map(list, sorted(self.fields.items()))])).hexdigest()
-
-
-class UnanswerableError(ValueError):
-    """A post that nobody can be answered about: it does not say which request it is, or where the answer goes."""
-
-
-def request_of(post: Post) -> Request:
-    """The request that a post is.
-
-    A form that names a field twice with different values has no one meaning, so that it can only be denied; that is
-    still possible when its id and the way back have one.
-
-    Raises:
-        UnanswerableError: says why.
-
-    """
-    fields, flaw = (post.fields, "") if post.code is None else _salvaged(post)
-    for name in (REQUEST_ID, RESPONSE_URL):
-        if not fields.get(name):
-            raise UnanswerableError(f"the request has no {name}")
-    request_id = fields[REQUEST_ID]
-    if len(request_id) > LONGEST_ID or not request_id.isprintable():
-        raise UnanswerableError(
-            f"{REQUEST_ID} is longer than {LONGEST_ID} characters or holds some that cannot be seen"
-        )
-    return Request(
-        appliance=post.appliance,
-        request_id=request_id,
-        ticket_id=fields.get(TICKET_ID, ""),
-        response_url=fields[RESPONSE_URL],
-        path=post.path,
-        fields=fields,
-        received=post.received,
-        flaw=flaw,
-    )
-
-
-def job_of(appliance: str, request_id: str) -> str:
-    """The id of a request's job: the same for each post of the request."""
-    return hashlib.sha256(canonical(["approval", appliance, request_id])).hexdigest()
-
-
-def stored(request: Request) -> bytes:
-    """A request as bytes, for `restored`."""
-    value = [request.appliance, request.path, request.received, request.flaw, dict(request.fields)]
-    return json.dumps(value, ensure_ascii=True).encode()
-
-
-def restored(data: bytes) -> Request:
-    """The request that `stored` wrote."""
-    appliance, path, received, flaw, fields = json.loads(data)
-    names = (fields[REQUEST_ID], fields.get(TICKET_ID, ""), fields[RESPONSE_URL])
-    return Request(appliance, *names, path=path, fields=fields, received=received, flaw=flaw)
-
-
-def _salvaged(post: Post) -> tuple[dict[str, str], str]:
-    """The fields with one value in a form that cannot be read as a whole, and what is wrong with the form."""
-    found: dict[str, set[str]] = defaultdict(set)
-    for part in post.raw.split(b"&"):
-        name, value = (unquote_to_bytes(text.replace(b"+", b" ")) for text in part.partition(b"=")[::2])
-        found[name.decode("utf-8", "replace")].add(value.decode("utf-8", "replace"))
-    found.pop(TOKEN, None)
-    twice = sorted(name for name, values in found.items() if len(values) > 1)
-    flaw = f"it says {', '.join(twice[:3])} more than once" if twice else "it cannot be read"
-    return {name: next(iter(values)) for name, values in found.items() if len(values) == 1}, flaw
 
 
 @dataclass(frozen=True, slots=True)

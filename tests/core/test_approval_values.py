@@ -6,19 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.core.approval_values import (
-    Compared,
-    Door,
-    Request,
-    Task,
-    UnanswerableError,
-    Value,
-    job_of,
-    request_of,
-    restored,
-    shown,
-    stored,
-)
+from relay.core.approval_request import UnanswerableError, job_of, request_of, restored, stored
+from relay.core.approval_values import Compared, Door, Request, Task, Value, shown
 from relay.core.posts import Content, Owner, Post, post_of
 from relay.core.refusal import Refusal
 

@@ -23,6 +23,7 @@ from relay.approvals.recover import recover
 from relay.approvals.settle import Settling
 from relay.approvals.stages import stages
 from relay.core.approval_job import APPROVAL, SENDING, SENT
+from relay.core.approval_request import job_of
 from relay.core.approval_values import (
     Answer,
     Door,
@@ -33,7 +34,6 @@ from relay.core.approval_values import (
     Task,
     User,
     Value,
-    job_of,
 )
 from relay.core.errors import ApplianceError, ServiceNowError, StorageError
 from relay.core.jobs import Job

@@ -31,6 +31,9 @@ async def recover(parts: Parts) -> None:
     for job in await parts.store.select(KIND, [RECEIVED, WAITING, DECIDED, SENT], ALL):
         if job.lane not in parts.sites:
             await refuse(parts, job, ApplianceError(DISABLED, job.lane))
+    # How much of a wait is over, only the clock knows that may have been set meanwhile: they are tried at once.
+    decisions = await parts.store.select(KIND, [DECIDED, SENT], ALL)
+    await parts.ledger.apply([Move(job, "found at start") for job in decisions if job.not_before])
     # After a reload a request may still be open; of an earlier life none is, whatever its decision would be.
     waiting = await parts.store.select(KIND, [WAITING], ALL)
     over = {job.id for job in waiting if parts.left(job) == 0.0}

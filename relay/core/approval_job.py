@@ -66,6 +66,7 @@ APPROVAL = StateTable(
         },
         DECIDED: {
             "withdrawn": DECIDED,
+            "found at start": DECIDED,
             "sending": SENDING,
             "given up": UNDELIVERED,
             "refused": REFUSED,
@@ -80,6 +81,7 @@ APPROVAL = StateTable(
         SENT: {
             "delivered": DELIVERED,
             "not taken": SENT,
+            "found at start": SENT,
             "given up": UNDELIVERED,
             "refused": REFUSED,
         },

@@ -214,3 +214,20 @@ async def test_requests_of_an_appliance_that_left_the_configuration_end(world: W
     assert await life.inbox.put(world.post("r2"))
     assert [one.job.state for one in world.store.jobs.values()] == ["REFUSED", "UNREADABLE"]
     await life.stop()
+
+
+@in_world()
+async def test_a_clock_that_was_set_back_delays_no_denial_after_a_restart(world: World) -> None:
+    """How much of a wait is over, that clock alone would know."""
+    world.snow.state = "3"
+    world.box.faults["r1"].extend(["closed", "503", "503", "503"])
+    life = world.life()
+    await life.ask()
+    assert world.job().not_before > 0.0
+    await life.crash()
+    world.clock.jump(-3000)
+    world.mend()
+    life = world.life()
+    await life.run(1)
+    assert world.box.got() == "deny"
+    await life.stop()

@@ -12,7 +12,7 @@ EVENTS = {
     "approval.decided": "the decision on a request for approval is on disk",
     "approval.delivered": "the appliance took the decision",
     "approval.discarded": "an administrator discarded the request",
-    "approval.found_at_start": "the decision was not through when the relay stopped; it is tried again at once, if it may",
+    "approval.found_at_start": "the decision had not got through when the relay stopped; it is tried at once",
     "approval.given_up": "the appliance did not take the decision in time; an allow that is late is never sent",
     "approval.handed_on": "the request is about to be handed on to ServiceNow, and is open for its decision",
     "approval.not_sent": "the decision surely did not leave and is tried again",

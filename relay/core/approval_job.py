@@ -230,7 +230,7 @@ def goes_on(*, allow: bool, left: float, deadline: float, wall: float, tries: in
     """
     if allow:
         return left > 0.0
-    return tries < MOST_TRIES and -DENIAL_LASTS < wall < deadline + DENIAL_LASTS
+    return tries < MOST_TRIES and wall < deadline + DENIAL_LASTS
 
 
 def answer_to(request_id: str, verdict: Verdict) -> Answer:

@@ -126,8 +126,8 @@ def test_there_are_two_encodings() -> None:
         (False, 0.0, 79.0, 59, True),
         (False, 0.0, 80.0, 1, False),
         (False, 9.0, 5.0, 60, False),
-        (False, 0.0, -61.0, 1, False),
-        (False, 0.0, -59.0, 1, True),
+        (False, 0.0, -3000.0, 59, True),
+        (False, 0.0, -3000.0, 60, False),
     ],
 )
 def test_how_long_a_decision_is_tried(allow: bool, left: float, wall: float, tries: int, on: bool) -> None:

@@ -29,26 +29,22 @@ from relay.core.approval_values import Answer, Encoding
 from relay.core.errors import ApplianceError, InternalError
 from relay.core.jobs import Job
 from relay.core.refusal import Refusal
-from relay.jobs.ledger import Move, trace_of
+from relay.jobs.handler import OneByOne
+from relay.jobs.ledger import Move
 
 log = structlog.get_logger("relay.approvals")
 
 NOT_TAKEN = 3024
 
 
-class Deliver:
+class Deliver(OneByOne):
     """Handles DECIDED and SENT."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    async def __call__(self, jobs: Sequence[Job]) -> None:
-        """Try to deliver each decision, or give it up."""
-        for job in jobs:
-            with structlog.contextvars.bound_contextvars(job=job.id, trace=trace_of(job.id)):
-                await self._one(job)
-
-    async def _one(self, job: Job) -> None:
+    async def one(self, job: Job) -> None:
+        """Try to deliver a decision, or give it up."""
         parts = self._parts
         request = await request_of_job(parts, job)
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
 
 import structlog
@@ -24,7 +23,8 @@ from relay.core.approval_values import Request, Verdict
 from relay.core.errors import ApplianceError, InternalError, ServiceNowError
 from relay.core.jobs import Job
 from relay.core.refusal import Refusal
-from relay.jobs.ledger import Move, trace_of
+from relay.jobs.handler import OneByOne
+from relay.jobs.ledger import Move
 
 log = structlog.get_logger("relay.approvals")
 
@@ -33,19 +33,14 @@ BUILT_IN = "vendor application"
 """The rule of a decision that came as the answer to a request that was handed on."""
 
 
-class Evaluate:
+class Evaluate(OneByOne):
     """Handles RECEIVED."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    async def __call__(self, jobs: Sequence[Job]) -> None:
-        """Decide each request."""
-        for job in jobs:
-            with structlog.contextvars.bound_contextvars(job=job.id, trace=trace_of(job.id)):
-                await self._one(job)
-
-    async def _one(self, job: Job) -> None:
+    async def one(self, job: Job) -> None:
+        """Decide a request."""
         parts = self._parts
         site, request = parts.sites[job.lane], await request_of_job(parts, job)
         try:
@@ -134,17 +129,15 @@ class Evaluate:
                 return
 
 
-class Overdue:
+class Overdue(OneByOne):
     """Handles WAITING, once the deadline has come: nobody has decided."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    async def __call__(self, jobs: Sequence[Job]) -> None:
-        """Deny each request."""
-        for job in jobs:
-            with structlog.contextvars.bound_contextvars(job=job.id, trace=trace_of(job.id)):
-                await settle(self._parts, job, overdue(self._parts, job))
+    async def one(self, job: Job) -> None:
+        """Deny a request."""
+        await settle(self._parts, job, overdue(self._parts, job))
 
 
 def overdue(parts: Parts, job: Job) -> Verdict:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import structlog
@@ -22,7 +21,8 @@ from relay.core.session_job import (
 )
 from relay.core.session_report import SessionReport
 from relay.core.session_surveys import surveyed
-from relay.jobs.ledger import Move, trace_of
+from relay.jobs.handler import OneByOne
+from relay.jobs.ledger import Move
 from relay.sessions.parts import BY_HAND, REPORT, SURVEYS, TROUBLE, Parts, report_on, survey_on
 
 log = structlog.get_logger("relay.sessions")
@@ -31,17 +31,15 @@ NO_SURVEY = 3019
 _FORGOTTEN = {"since": None, "looks": None, "surveys_failed": None}
 
 
-class Fetch:
+class Fetch(OneByOne):
     """Handles NOTICED."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    async def __call__(self, jobs: Sequence[Job]) -> None:
-        """Look for each session."""
-        for job in jobs:
-            with structlog.contextvars.bound_contextvars(job=job.id, trace=trace_of(job.id)):
-                await self._parts.ledger.step(await self._look(job))
+    async def one(self, job: Job) -> None:
+        """Look for a session."""
+        await self._parts.ledger.step(await self._look(job))
 
     async def _look(self, job: Job) -> Move:
         parts = self._parts

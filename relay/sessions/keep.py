@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import structlog
 
@@ -11,7 +11,8 @@ from relay.core.jobs import Job, Json
 from relay.core.recordings import SCREEN, shell_name
 from relay.core.session_job import after_recording_error
 from relay.core.session_report import SessionReport
-from relay.jobs.ledger import Move, trace_of
+from relay.jobs.handler import OneByOne
+from relay.jobs.ledger import Move
 from relay.sessions.parts import GONE, Parts, delay, stored_report, task_of
 from relay.sessions.ports import Keeper, Recording
 
@@ -21,19 +22,14 @@ FRESH: Mapping[str, Json] = {"tries": None, "transfers": None}
 """What a job forgets of a recording that it is done with."""
 
 
-class Keep:
+class Keep(OneByOne):
     """Handles NOTED."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    async def __call__(self, jobs: Sequence[Job]) -> None:
-        """Keep each session's recordings, then let go of its report."""
-        for job in jobs:
-            with structlog.contextvars.bound_contextvars(job=job.id, trace=trace_of(job.id)):
-                await self._one(job)
-
-    async def _one(self, job: Job) -> None:
+    async def one(self, job: Job) -> None:
+        """Keep a session's recordings, then let go of its report."""
         parts = self._parts
         if parts.keeper is not None and parts.sites[job.lane].recordings in {"attach", "store"}:
             report = await stored_report(parts, job)

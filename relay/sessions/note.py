@@ -17,7 +17,8 @@ from relay.core.queue import LOOK_AGAIN
 from relay.core.session_entries import NOTE, Journal, outstanding, progress, text_of
 from relay.core.session_job import after_look, after_note_error, before_note
 from relay.core.session_rows import Place
-from relay.jobs.ledger import Move, trace_of
+from relay.jobs.handler import OneByOne
+from relay.jobs.ledger import Move
 from relay.sessions.parts import TROUBLE, Parts, place_of, stored_report
 
 log = structlog.get_logger("relay.sessions")
@@ -50,19 +51,14 @@ async def look(parts: Parts, job: Job, journal: Journal, place: Place) -> bool |
     return found
 
 
-class Note:
+class Note(OneByOne):
     """Handles WRITTEN."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    async def __call__(self, jobs: Sequence[Job]) -> None:
-        """Send the next entry of each session, if it is to be sent."""
-        for job in jobs:
-            with structlog.contextvars.bound_contextvars(job=job.id, trace=trace_of(job.id)):
-                await self._one(job)
-
-    async def _one(self, job: Job) -> None:
+    async def one(self, job: Job) -> None:
+        """Send the next entry of a session, if it is to be sent."""
         parts = self._parts
         if outstanding(job.data) is None:
             await parts.ledger.step(Move(job, "all noted", data={"tries": None}))
@@ -144,17 +140,15 @@ class Abandoned:
         await self._parts.ledger.apply(moves)
 
 
-class Ask:
+class Ask(OneByOne):
     """Handles ASKING."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    async def __call__(self, jobs: Sequence[Job]) -> None:
-        """Look for each entry."""
-        for job in jobs:
-            with structlog.contextvars.bound_contextvars(job=job.id, trace=trace_of(job.id)):
-                await self._parts.ledger.step(await self._look(job))
+    async def one(self, job: Job) -> None:
+        """Look for an entry."""
+        await self._parts.ledger.step(await self._look(job))
 
     async def _look(self, job: Job) -> Move:
         parts, (journal, place) = self._parts, _next(job)

@@ -5,7 +5,6 @@ Every row has a key of its own, so that each step may be repeated.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import islice
 
 import structlog
@@ -16,7 +15,8 @@ from relay.core.session_entries import due
 from relay.core.session_job import after_rows_error
 from relay.core.session_report import SessionReport
 from relay.core.session_rows import RowSettings, event_rows, lookups, session_row
-from relay.jobs.ledger import Move, trace_of
+from relay.jobs.handler import OneByOne
+from relay.jobs.ledger import Move
 from relay.sessions.parts import Parts, delay, stored_report
 
 log = structlog.get_logger("relay.sessions")
@@ -27,19 +27,14 @@ CHUNK = 100
 """Event rows between two durable steps."""
 
 
-class Write:
+class Write(OneByOne):
     """Handles FETCHED."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    async def __call__(self, jobs: Sequence[Job]) -> None:
-        """Write each session as far as it goes now."""
-        for job in jobs:
-            with structlog.contextvars.bound_contextvars(job=job.id, trace=trace_of(job.id)):
-                await self._one(job)
-
-    async def _one(self, job: Job) -> None:
+    async def one(self, job: Job) -> None:
+        """Write a session as far as it goes now."""
         report = await stored_report(self._parts, job)
         rows = self._parts.sites[job.lane].rows
         # The last word on how far it came is the job's, which each step replaces.

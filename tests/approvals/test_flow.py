@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from support.approvalflow import DEADLINE, ITEM, TASK, World, in_world
 
-from relay.core.approval_values import Rule, RuleSet
+from relay.core.approval_values import DEFAULT_RULE, Rule, RuleSet
 from relay.core.errors import StorageError
+from relay.core.instant import written
 
 
 @in_world()
@@ -206,6 +209,22 @@ async def test_what_was_allowed_is_remembered_when_asked_to(world: World) -> Non
     world.snow.state = "3"
     await life.ask("r5")
     assert (world.box.got("r5"), world.snow.asked) == ("deny", 4)
+    await life.stop()
+
+
+@in_world(remember=3600.0, rules=RuleSet((replace(DEFAULT_RULE, grace=0.0),)))
+async def test_what_is_remembered_is_judged_by_the_time_that_it_is(world: World) -> None:
+    """A change whose planned time has ended since then is denied; ServiceNow is asked again before."""
+    start = world.clock.wall()
+    world.snow.more = {"start_date": written(start - 60), "end_date": written(start + 60)}
+    life = world.life()
+    await life.ask()
+    await life.ask("r2")
+    assert (world.box.got("r2"), world.snow.asked) == ("allow", 1)
+    await life.run(60)
+    await life.ask("r3")
+    assert (world.box.got("r3"), world.snow.asked) == ("deny", 2)
+    assert "ended" in world.box.said("r3")
     await life.stop()
 
 

@@ -36,7 +36,7 @@ from relay.core.approval_values import (
     Value,
 )
 from relay.core.errors import ApplianceError, ServiceNowError, StorageError
-from relay.core.jobs import Job
+from relay.core.jobs import Job, NewJob
 from relay.core.posts import Post
 from relay.jobs.beats import Beats
 from relay.jobs.conditions import Conditions
@@ -93,7 +93,9 @@ def asked(**fields: str) -> Request:
 class FakeSnow:
     """ServiceNow; implements `Lookups` and `Forwarder`."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: VirtualClock) -> None:
+        self.now = clock.wall
+        self.more: dict[str, str] = {}
         self.takes = 0.1
         self.state = "-1"
         self.answer = b""
@@ -130,7 +132,7 @@ class FakeSnow:
         await self._pass()
         if request.ticket_id != "CHG0001":
             return found()
-        return found(task(state=self.state))
+        return found(task(state=self.state, **self.more), now=self.now())
 
     async def forward(self, request: Request) -> bytes:
         self.handed_on.append(request.request_id)
@@ -192,7 +194,7 @@ class FakeBox:
             "it is not on disk": job.state not in {SENDING, SENT} or job.data["response"] != answer.response,
             "it is not audited": not lines or lines[-1]["decision"] != answer.response,
             "it is the second one": {one.response for one in self.of(name)} | {answer.response} != {answer.response},
-            "it is late": allow and now - world.came[name] >= DEADLINE,
+            "it is late": allow and now - world.store.born[job.id] >= DEADLINE,
             "it is contradicted": allow and name in world.contradicted,
         }
         world.broken += [f"{name} {answer.response}: {what}" for what, true in broken.items() if true]
@@ -212,9 +214,20 @@ class FakeBox:
 
 
 class SlowStore(MemoryStore):
-    """The store, and how long a job that was read is on its way: others may change it meanwhile."""
+    """The store, when each job was first on it, and how long one that was read is on its way: it may change."""
 
     takes = 0.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.born: dict[str, float] = {}
+
+    async def add(self, jobs: Sequence[NewJob], now: float) -> list[Job | None]:
+        stored = await super().add(jobs, now)
+        for job in stored:
+            if job is not None:
+                self.born[job.id] = asyncio.get_running_loop().time()
+        return stored
 
     async def get(self, ids: Sequence[str]) -> list[Job | None]:
         jobs = await super().get(ids)
@@ -237,7 +250,7 @@ class World:
 
     def __init__(self, clock: VirtualClock, **site: Any) -> None:
         self.clock = clock
-        self.snow = FakeSnow()
+        self.snow = FakeSnow(clock)
         self.box = FakeBox(self)
         self.store = SlowStore()
         self.audit = SlowAudit()

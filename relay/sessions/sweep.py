@@ -2,7 +2,7 @@
 
 Why the moment is one of the appliance's own clock, the `Date` of its answers: the ends of sessions are told by that
 clock. It moves only after every session of an answer is on disk. Each look begins an hour before it, since a session
-may be listed late.
+may be listed late. A listing that is larger than an answer may be is asked for in pieces of time.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from relay.core.errors import ApplianceError, StorageError
 from relay.core.record import Reply
 from relay.core.retry import spread
 from relay.core.servertime import http_date
+from relay.core.session_cursor import OVERLAP, cursor_after, narrower, start_of
 from relay.core.session_events import job_of
 from relay.jobs.beats import Beats
 from relay.jobs.runner import UNWRITABLE
@@ -24,11 +25,10 @@ from relay.sessions.parts import TROUBLE, Parts, listing_of
 
 log = structlog.get_logger("relay.sessions")
 
-OVERLAP = 3_600.0
-"""Seconds before the cursor that each look begins."""
 CHUNK = 500
 ROUND = 300.0
 """Seconds. A wait is never longer than this without a sign of life."""
+TOO_LARGE = 3008
 
 
 class Sweep:
@@ -102,16 +102,32 @@ class Sweep:
             # On disk before the first answer: however long that takes, nothing from now on is left out.
             since = parts.clock.wall()
             await parts.store.set_fact(fact, since)
-        reply = await listing_of(parts, appliance, int(max(0.0, since - OVERLAP)))
-        lsids = [one.lsid for one in await parts.reader.listing(reply.body)]
-        new = 0
-        for start in range(0, len(lsids), CHUNK):
-            new += await self._store(appliance, lsids[start : start + CHUNK])
-        now = _date(reply)
-        if now is not None and now != since:
-            await parts.store.set_fact(fact, now)
+        start, piece, new, listed = start_of(since), 0, 0, 0
+        while True:
+            try:
+                reply = await listing_of(parts, appliance, start, piece)
+            except ApplianceError as error:
+                piece = narrower(piece or parts.clock.wall() - start)
+                if error.number != TOO_LARGE or not piece:
+                    raise
+                continue
+            lsids = list({one.lsid.lower(): one.lsid for one in await parts.reader.listing(reply.body)}.values())
+            listed += len(lsids)
+            for first in range(0, len(lsids), CHUNK):
+                new += await self._store(appliance, lsids[first : first + CHUNK])
+            # A piece of time that is over is over, whether or not the appliance tells its time.
+            wall = parts.clock.wall()
+            until = cursor_after(since, _date(reply) or (wall if piece else None), wall)
+            ended = not piece or start + piece >= until
+            moved = until if ended else min(start + piece + OVERLAP, until)
+            if moved != since:
+                await parts.store.set_fact(fact, moved)
+            if ended:
+                break
+            since, start, piece = moved, start + piece, 2 * piece
+            self._beats.beat(f"sweep {appliance}", ROUND)
         if new:
-            log.info("sessions.swept", appliance=appliance, listed=len(lsids), new=new)
+            log.info("sessions.swept", appliance=appliance, listed=listed, new=new)
         return new
 
     async def _store(self, appliance: str, lsids: list[str]) -> int:

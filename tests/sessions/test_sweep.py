@@ -8,6 +8,7 @@ import pytest
 from support.sessionflow import World, in_world
 
 from relay.core.errors import StorageError
+from relay.core.session_report import Listed
 
 FACT = "sessions.swept.default"
 
@@ -184,4 +185,88 @@ async def test_a_session_of_the_first_appliance_is_not_let_go(world: World) -> N
     await life.inbox.put(world.post(lsid, others=("second",)))
     await life.run(1500)
     assert world.state(lsid) == "DONE"
+    await life.stop()
+
+
+@in_world(sweep=300.0)
+async def test_a_date_of_long_ago_imports_nothing_of_long_ago(world: World) -> None:
+    """The appliance's clock was not set for some minutes: what ended before anybody listened stays where it is."""
+    life = world.life()
+    old = world.session(1, ends_in=-40 * 86_400)
+    await life.run(700)
+    world.boxes.tells = lambda: 1_000.0
+    lsid = world.session(2, ends_in=10)
+    await life.run(700)
+    world.boxes.tells = None
+    await life.run(700)
+    assert min(looks(world)) > world.clock.wall() - 86_400
+    assert not world.state(old)
+    assert world.state(lsid) == "DONE"
+    await life.stop()
+
+
+@in_world(sweep=300.0)
+async def test_a_date_of_years_to_come_leaves_no_session_out(world: World) -> None:
+    """What answers is a proxy with a clock of its own: sessions of these hours are found all the same."""
+    life = world.life()
+    await life.run(700)
+    world.boxes.tells = lambda: world.clock.wall() + 10 * 365 * 86_400
+    lsid = world.session(1, ends_in=10)
+    await life.run(700)
+    assert world.state(lsid) == "DONE"
+    await life.stop()
+
+
+@in_world(sweep=300.0)
+@pytest.mark.parametrize("dates", [True, False])
+async def test_a_listing_that_is_too_large_is_asked_for_in_pieces(world: World, *, dates: bool) -> None:
+    """After a long downtime with more sessions than an answer may hold, every one is found in the first look."""
+    life = world.life()
+    await life.run(10)
+    await life.stop()
+    await asyncio.sleep(20 * 86_400)
+    world.boxes.dates = dates
+    for number in range(300):
+        world.session(number, ends_in=-number * 5_000, events=0, task="")
+    world.boxes.most_lines = 20
+    life = world.life()
+    life.sweeps = False
+    assert await life.sweep.look("default") == 300
+    assert await life.sweep.look("default") == 0
+    assert looks(world)[-1] > world.clock.wall() - (3_700 if dates else 90_000)
+    await life.stop()
+
+
+@in_world(sweep=300.0)
+async def test_a_minute_that_is_too_large_is_told(world: World) -> None:
+    """A listing that no piece of time makes small enough is what health says, and is asked for again later."""
+    life = world.life()
+    lsid = world.session(1, ends_in=-5)
+    world.boxes.most_lines = 0
+    await life.run(30)
+    assert life.conditions.has("sweep default")
+    assert not world.state(lsid)
+    world.boxes.most_lines = 10
+    await life.run(700)
+    assert world.state(lsid) == "DONE"
+    await life.stop()
+
+
+@in_world(sweep=300.0)
+async def test_a_session_that_is_listed_often_is_moved_once(world: World) -> None:
+    """A session that waits for its end looks again, though an appliance lists it a thousand times."""
+    life = world.life()
+    lsid = world.session(1, ends_in=5_000)
+    await life.inbox.put(world.post(lsid))
+    await life.run(400)
+    listing = world.boxes.listing
+
+    async def often(document: bytes) -> list[Listed]:
+        return [*(await listing(document)), *(Listed(one, has_recording=False) for one in (lsid, lsid.upper()) * 500)]
+
+    world.boxes.listing = often  # type: ignore[method-assign]
+    version = world.job(lsid).version
+    life.sweep.wake("default")
+    await life.run(0.001)
+    assert world.job(lsid).version <= version + 2
     await life.stop()

@@ -88,6 +88,9 @@ class FakeBoxes:
         self.lag = 3.0
         self.now: Callable[[], float] = clock.wall
         self.dates = True
+        self.tells: Callable[[], float] | None = None
+        """What the answers have as their date, where that is not the time by which sessions end."""
+        self.most_lines = 1_000_000
         self.faults: defaultdict[str, deque[str]] = defaultdict(deque)
         self.asked: list[dict[str, str]] = []
 
@@ -101,7 +104,7 @@ class FakeBoxes:
     async def call(self, request: Any) -> Reply:
         query = dict(request.query)
         self.asked.append(query)
-        headers = (("Date", formatdate(self.now(), usegmt=True)),) if self.dates else ()
+        headers = (("Date", formatdate((self.tells or self.now)(), usegmt=True)),) if self.dates else ()
         kind = query["generate_report"]
         fault = self.faults[kind].popleft() if self.faults[kind] else ""
         if fault == "broken":
@@ -116,11 +119,15 @@ class FakeBoxes:
             by = "customer" if "Cust" in kind else "representative"
             return Reply(200, headers, json.dumps([[one.lsid, by]] if by in one.surveys else []).encode())
         if kind.endswith("Listing"):
+            since, seconds = int(query["end_time"]), int(query["duration"])
+            until = since + seconds if seconds else self.now() + 1
             found: Any = [
                 one.lsid
                 for (name, _), one in self.sessions.items()
-                if name == request.appliance and int(query["end_time"]) <= one.ended <= self.now()
+                if name == request.appliance and since <= one.ended < until and one.ended <= self.now()
             ]
+            if len(found) > self.most_lines:
+                raise ApplianceError(3008, f"{len(found)} lines")
         else:
             found = self._report(self.sessions.get((request.appliance, query["lsid"])))
         return Reply(200, headers, json.dumps(found).encode())

@@ -6,6 +6,7 @@ EVENTS = {
     "appliance.account.refused": "the appliance refused the API account; `said` why, `times` how often in a row",
     "appliance.call": "the appliance answered a call",
     "appliance.limited": "the appliance answered 429; its calls wait `seconds`",
+    "appliance.lines_left_out": "lines of a listing name no session; the others are taken",
     "appliance.token.issued": "a new token for the API account, good for `life` seconds",
     "appliance.token.rejected": "the appliance refused a token; it is dropped",
     "approval.contradicted": "another request of its id says something else; the allow on its way is not repeated",

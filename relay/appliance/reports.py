@@ -40,6 +40,10 @@ _DETAIL: Final = 4
 _DETAILS: Final = "session_details"
 
 
+class NamelessError(ApplianceError):
+    """Sessions of a report cannot be told apart, and never will be; all others were given."""
+
+
 def read_sessions(source: Source, nothing: Collection[str] = ()) -> Iterator[SessionReport]:
     """Every session of a SupportSession or AccessSession report.
 
@@ -121,12 +125,12 @@ def _checked(found: Iterator[HasLsid]) -> Iterator[HasLsid]:
     """Those that can be told apart; one that cannot is a fault, but not of the others."""
     nameless = 0
     for one in found:
-        if 0 < len(one.lsid) <= LONGEST_LSID:
+        if 0 < len(one.lsid) <= LONGEST_LSID and one.lsid.isprintable():
             yield one
         else:
             nameless += 1
     if nameless:
-        raise ApplianceError(3009, f"{nameless} sessions of the report have no usable lsid")
+        raise NamelessError(3009, f"{nameless} sessions of the report have no usable lsid")
 
 
 def _each(source: Source, shape: _Shape[T], nothing: Collection[str]) -> Iterator[T]:

@@ -12,8 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final, TypeVar
 
-from relay.appliance.reports import read_listing, read_session, read_surveys
+import structlog
+
+from relay.appliance.reports import NamelessError, read_listing, read_session, read_surveys
 from relay.core.session_report import Listed, SessionReport, Survey
+
+log = structlog.get_logger("relay.appliance")
 
 T = TypeVar("T")
 
@@ -55,11 +59,20 @@ class ReportReader:
     async def listing(self, document: bytes) -> Sequence[Listed]:
         """Every line of a listing; none when the appliance says that there is nothing.
 
+        Lines that name no session are left out, which the log says: the others shall not wait for them.
+
         Raises:
-            ApplianceError: as `session`.
+            ApplianceError: as `session`; also when no line names one.
 
         """
-        return await self._read(document, lambda: list(read_listing(document, self._nothing)))
+        found: list[Listed] = []
+        try:
+            await self._read(document, lambda: found.extend(read_listing(document, self._nothing)))
+        except NamelessError as error:
+            if not found:
+                raise
+            log.warning("appliance.lines_left_out", code=error.code, error=error.text)
+        return found
 
     def close(self) -> None:
         """Read nothing more. What is being read is read to its end, for nobody."""

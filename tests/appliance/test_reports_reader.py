@@ -40,6 +40,16 @@ async def test_sessions_surveys_and_listings(reader: Reader) -> None:
     assert [one.by for one in await reader.surveys(survey, "customer")] == ["customer"]
 
 
+@pytest.mark.parametrize("odd", ["", "x" * 256, "a&#10;b", "a&#x9b;"])
+async def test_a_line_that_names_no_session_does_not_hold_up_the_others(reader: ReportReader, odd: str) -> None:
+    """The sweep goes on with what it can use; a listing that names none at all is a fault."""
+    line, other = f'<session_summary lsid="{odd}"/>', f'<session_summary lsid="{LSID}"/>'
+    listing = f"<session_summary_list>{line}{other}{line}</session_summary_list>".encode()
+    assert [one.lsid for one in await reader.listing(listing)] == [LSID]
+    with pytest.raises(ApplianceError, match="BSR-3009"):
+        await reader.listing(f"<session_summary_list>{line}</session_summary_list>".encode())
+
+
 @pytest.mark.parametrize("text", NOTHING_FOUND.values())
 async def test_nothing_found_is_none(reader: ReportReader, text: str) -> None:
     """The appliance's word for "nothing" is no error, whichever language it has."""

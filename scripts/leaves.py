@@ -36,7 +36,7 @@ from relay.core.session_entries import SYSTEM
 from relay.core.session_report import Event, Moment, Participant, SessionReport
 from relay.core.session_rows import Place, RowSettings, event_rows, lookups, session_row
 from relay.host.http import HttpClient, HttpRequest, Streamed, Target
-from relay.servicenow import answer_writer, session_files
+from relay.servicenow import answer_writer, inspection, session_files
 from relay.servicenow.agent import EccAgent
 from relay.servicenow.anchor import TableAnchor
 from relay.servicenow.auth_jwt import JwtGrant
@@ -166,6 +166,7 @@ def servicenow() -> str:
     rows += [(f"sign in: {what}", "`POST /oauth_token.do`", tuple(form)) for what, form in _grants()]
     asked = [*task_calls("task", "TICKET", ()), *task_calls("task", ID, ())[1:], *user_calls("USER", ("user_name",))]
     rows += [("look up a ticket, in one batch", _request(one.call), ()) for one in asked]
+    rows += [(f"`doctor`: {what}", _request(call), ()) for what, call in _of_doctor().items()]
     rows += [("post an event on", how, ("the event",)) for how in _posts()]
     rows.append(("post a request for approval on", f"`POST {APPROVALS}`, likewise", ("the request",)))
     lines = ["| for | request | fields in it |", "|---|---|---|"]
@@ -201,6 +202,23 @@ def _of_sessions() -> dict[str, Callable[[Lane], Coroutine[Any, Any, object]]]:
         "look for it": lambda lane: records(lane).entered(task, mark(ID), NOTE_OF_TASK.element),
         "tell the configuration item": lambda lane: records(lane).entry(item, "x", SYSTEM.element),
         "attach a recording": lambda lane: session_files.attach(lane, task, "x.mp4", Streamed(0, nothing), "video/mp4"),
+    }
+
+
+def _of_doctor() -> dict[str, Call]:
+    """What `doctor` asks for, beside what the relay asks for as well."""
+    return {
+        "the way, without signing in": Call("HEAD", "/"),
+        "the queue": inspection.queue_call(AGENT),
+        "tables that the configuration names": inspection.parents_call(["TABLE"]),
+        "their columns": inspection.dictionary_call(["TABLE"]),
+        "a record of each": inspection.table_call("TABLE", ()),
+        "other names": inspection.alike_call("TABLE"),
+        "the agent": inspection.agent_call("NAME"),
+        "any journal entry": inspection.journal_call(),
+        "any attachment": inspection.attachment_call(),
+        "the relay's user": inspection.user_call("USER", ()),
+        "its roles": inspection.roles_call(ID),
     }
 
 

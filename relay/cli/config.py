@@ -51,8 +51,8 @@ def check(config: Path | None, as_json: bool) -> None:  # noqa: FBT001  # click'
             {
                 "file": str(main),
                 "ok": not problems,
-                "problems": [_described(problem) for problem in problems],
-                "warnings": [_described(problem) for problem in warnings],
+                "problems": [described(problem) for problem in problems],
+                "warnings": [described(problem) for problem in warnings],
                 "unchecked": unchecked,
             },
         )
@@ -162,7 +162,8 @@ def _certificates(path: Path) -> None:
         raise ConfigError(1009, f"{path}: there is no certificate in it (PEM)")
 
 
-def _described(problem: Problem) -> dict[str, Json]:
+def described(problem: Problem) -> dict[str, Json]:
+    """A problem as JSON."""
     from relay.core.codes import code_of  # noqa: PLC0415  # `--help` stays light
 
     mark = problem.mark

@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "Real work through the real daemon against stand-ins of both sides, with a summary."),
     "sandbox": ("sandbox", "The two stand-ins alone, to develop against."),
     "config": ("config", "Check, show and explain the configuration."),
+    "doctor": ("doctor", "Whether everything is there that the relay needs, and what to do where it is not."),
     "status": ("status", "What the daemon is doing."),
     "pause": ("pause", "Stop taking work, with a reason."),
     "resume": ("resume", "Lift every hold."),

@@ -88,6 +88,7 @@ _ROWS = (
     Code(2026, "warning", "a checkpoint of the audit log cannot be written to ServiceNow", "let the relay's user create records in audit.anchor.table; its column needs room for 1000 characters", retryable=True),
     Code(2027, "error", "the vendor's application in ServiceNow does not take what the relay posts on", "by the status: at 401 or 403 compare event_token with the application's, and let it accept the relay's address; at 400 or 404 install or activate it, or set sessions.mode to import", retryable=True),
     Code(2028, "error", "a table that sessions.tables names is not in ServiceNow", "make the table, or correct its name; until then sessions wait, and none is lost. With tables: auto they come without rows", retryable=True),
+    Code(2029, "error", "ServiceNow lacks a table or column that the configuration names", "correct the key that the message names, or make the table or column in ServiceNow"),
     # 3xxx: the appliance side
     Code(3001, "error", "the appliance cannot be reached", "check DNS and firewall for the appliance's host on its port", retryable=True),
     Code(3002, "error", "the TLS handshake with the appliance failed", "check the appliance's tls section (CA file, pins, minimum version) and the clock", retryable=True),
@@ -113,6 +114,10 @@ _ROWS = (
     Code(3022, "warning", "the recording is larger than recordings may be", "raise sessions.recording_bytes and reload, then 'bseries-relay jobs retry'; or discard the job"),
     Code(3023, "error", "the place that a request for approval names for its answer is not the appliance's", "add the host to the appliance's also_known_as, or correct approvals.response_path, if the appliance really waits there; else find out who posts such requests"),
     Code(3024, "error", "the appliance did not take the decision on a request for approval in time", "look at the appliance's words in the log; compare approvals.encoding and approvals.response_path with its release, and look at the network between"),
+    Code(3025, "warning", "the appliance's clock differs from this machine's by more than five minutes", "let NTP set both clocks; the ends of sessions are told by the appliance's"),
+    Code(3026, "warning", "the API account lacks a permission that the configuration needs", "give it the permission at the appliance (Management, API Configuration), or take what needs it out of policy.allow or sessions"),
+    Code(3027, "error", "the appliance is of another product than the configuration says", "correct the appliance's product: pra for Privileged Remote Access, rs for Remote Support"),
+    Code(3028, "warning", "the appliance says that it is not well", "look at the appliance's own health page; /check_health answers with a reason"),
     # 4xxx: policy and bad work
     Code(4001, "warning", "the relay does not do this kind of work", "use RESTProbe or BSeriesProbe"),
     Code(4002, "warning", "the operation is not allowed by the policy", "add the operation or its group to policy.allow if it should be"),

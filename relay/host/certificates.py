@@ -52,6 +52,18 @@ def held_by_us(certificate: bytes) -> Iterator[Held]:
         yield Held("listener", "listener", ends)
 
 
+def names_in(certificate: bytes) -> tuple[str, ...]:
+    """The names and addresses that a certificate (DER) is for; none of one that has none, or cannot be understood."""
+    try:
+        found = x509.load_der_x509_certificate(certificate).extensions.get_extension_for_class(
+            x509.SubjectAlternativeName
+        )
+        names = found.value.get_values_for_type(x509.DNSName)
+        return (*names, *map(str, found.value.get_values_for_type(x509.IPAddress)))
+    except (ValueError, x509.ExtensionNotFound):
+        return ()
+
+
 def _watched(context: object) -> WatchedContext | type[WatchedContext]:
     return context if isinstance(context, WatchedContext) else WatchedContext  # which has seen nothing
 

@@ -15,8 +15,10 @@ _FIRST_PASSED: Final = 3  # sd_listen_fds(3)
 _BACKLOG: Final = 128
 
 
-async def bound(endpoint: Endpoint) -> list[socket.socket]:
+async def bound(endpoint: Endpoint, *, listens: bool = True) -> list[socket.socket]:
     """Listen at every address of an endpoint; `::` takes IPv4 as well.
+
+    `listens` False only takes the addresses: nobody can connect.
 
     Raises:
         OSError: one of the addresses cannot be had, or the host name has none; nothing listens then.
@@ -33,7 +35,8 @@ async def bound(endpoint: Endpoint) -> list[socket.socket]:
             if family == socket.AF_INET6:
                 one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, endpoint.host != "::")
             one.bind(address)
-            one.listen(_BACKLOG)
+            if listens:
+                one.listen(_BACKLOG)
             made.append(one)
         stack.pop_all()
         return made

@@ -196,6 +196,8 @@ def _make(directory: Path, products: Sequence[Product], seed: int) -> Sandbox:
     instance = ServiceNow(seed)
     instance.access.add(User(USER, made["servicenow_password"], frozenset({"mid_server", "itil"})))
     instance.access.add(User("admin", secrets.token_urlsafe(24), frozenset({"admin", "itil"})))
+    for user in instance.access.users.values():
+        _record(instance, user)
     instance.access.clients[OAUTH_CLIENT] = Client(OAUTH_CLIENT, made["servicenow_client"], USER)
     doors = {"servicenow": Door(instance, authority.server("servicenow"), instance.behaviour)}
     appliances: dict[str, Appliance] = {}
@@ -205,3 +207,13 @@ def _make(directory: Path, products: Sequence[Product], seed: int) -> Sandbox:
         appliances[name].accounts.add(Account(API_CLIENT, made["appliance_secret"]))
         doors[name] = Door(appliances[name], authority.server(name))
     return Sandbox(directory, authority, instance, appliances, doors, secrets=made)
+
+
+def _record(instance: ServiceNow, user: User) -> None:
+    """What the instance's tables hold of a user who may come in."""
+    tables = instance.tables
+    person = tables.insert("sys_user", {"user_name": user.name, "name": user.name, "active": "true"})["sys_id"]
+    for name in sorted(user.roles):
+        known = tables.find("sys_user_role", f"name={name}")
+        role = known[0] if known else tables.insert("sys_user_role", {"name": name})
+        tables.insert("sys_user_has_role", {"user": person, "role": role["sys_id"], "state": "active"})

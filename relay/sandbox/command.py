@@ -35,7 +35,7 @@ def handle(appliance: Device, account: Account, form: Form) -> Response:
     if known[2] == "once":
         appliance.begun(action, form)
     try:
-        document = known[0](appliance, form)
+        document = known[0](appliance, form) if known[0] is not None else _api_info(appliance, account)
     except Refused as refused:
         return _error(appliance, str(refused))
     appliance.executed(action)
@@ -63,11 +63,17 @@ def _success(appliance: Device, message: str) -> str:
     return _root(appliance, "success", message)
 
 
-def _get_api_info(appliance: Device, _: Form) -> str:
-    names = ("perm_command", "perm_reporting_support", "perm_configuration", "perm_reporting_vault")
-    permissions = [
-        xml.text("permission", "full_access" if name == "perm_command" else "1", name=name) for name in names
-    ]
+def _api_info(appliance: Device, account: Account) -> str:
+    """What the account may do: a permission that it does not have is told as well."""
+    held = {
+        "perm_command": account.command,
+        "perm_reporting_support": str(int(account.reporting)),
+        "perm_reporting_license": "1",
+        "perm_reporting_vault": "1",
+        "perm_reporting_jump_item": "1",
+        "perm_configuration": str(int(account.configuration)),
+    }
+    permissions = [xml.text("permission", value, name=name) for name, value in held.items()]
     return _root(
         appliance,
         "api_information",
@@ -210,8 +216,8 @@ def _done(appliance: Device, _: Form) -> str:
 _BOTH = frozenset({"pra", "rs"})
 _RS = frozenset({"rs"})
 
-_ACTIONS: dict[str, tuple[Act, frozenset[str], str]] = {
-    "get_api_info": (_get_api_info, _BOTH, ""),
+_ACTIONS: dict[str, tuple[Act | None, frozenset[str], str]] = {
+    "get_api_info": (None, _BOTH, ""),
     "check_health": (_check_health, _BOTH, ""),
     "get_appliances": (_get_appliances, _BOTH, ""),
     "get_logged_in_reps": (_get_logged_in_reps, _BOTH, ""),
@@ -234,5 +240,5 @@ _ACTIONS: dict[str, tuple[Act, frozenset[str], str]] = {
 }
 """Action: what it does, which products have it, what it changes: nothing, the same `again`, or something only `once`.
 
-What changes something needs full access.
+What changes something needs full access. None: what is told of the account itself.
 """

@@ -6,7 +6,7 @@ import random
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from relay.sandbox import journal
@@ -42,6 +42,7 @@ class Knobs:
             access rule of its rows: nothing is found) or `forbidden` (403).
         largest_attachment: bytes, com.glide.attachment.max_size.
         journal_insert: an insert into `sys_journal_field` itself is allowed.
+        closed: what becomes of a look at further tables by who is no administrator: `hidden` or `forbidden`, by table.
 
     """
 
@@ -59,6 +60,7 @@ class Knobs:
     journal: Literal["readable", "hidden", "forbidden"] = "readable"
     journal_insert: bool = True
     largest_attachment: int = 1 << 30
+    closed: dict[str, Literal["hidden", "forbidden"]] = field(default_factory=dict)
 
 
 class Instance:
@@ -147,7 +149,8 @@ class Instance:
         """Whether access rules and the user's domain let the user see the row."""
         domain = row.get("sys_domain", "global")
         roles = self.tables.tables[table].roles
-        if table == journal.TABLE and self.knobs.journal == "hidden" and "admin" not in user.roles:
+        closed = self.knobs.journal if table == journal.TABLE else self.knobs.closed.get(table)
+        if closed == "hidden" and "admin" not in user.roles:
             return False
         return (
             row["sys_id"] not in self.hidden
@@ -158,6 +161,8 @@ class Instance:
     def allows(self, table: str, method: str, user: User) -> bool:
         """Whether the user may do this with the table at all."""
         roles = self.tables.tables[table].roles
+        if self.knobs.closed.get(table) == "forbidden" and "admin" not in user.roles:
+            return False
         if table != journal.TABLE or "admin" in user.roles:
             return not roles or bool(roles & user.roles)
         return self.knobs.journal_insert if method == "POST" else self.knobs.journal != "forbidden"

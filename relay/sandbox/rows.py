@@ -8,6 +8,7 @@ import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from relay.sandbox import dictionary
 from relay.sandbox.query import Query, parse
 from relay.sandbox.schema import TABLES, Table
 
@@ -26,7 +27,7 @@ class Tables:
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
-        self.tables: dict[str, Table] = dict(TABLES)
+        self.tables: dict[str, Table] = {**TABLES, **{one.name: one for one in dictionary.DESCRIBED}}
         self._rows: dict[str, dict[str, Row]] = defaultdict(dict)
         self._index: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
         self._counter = 0
@@ -50,12 +51,16 @@ class Tables:
 
     def rows(self, table: str) -> Iterator[Row]:
         """The rows of a table and of those that extend it, as they were inserted."""
+        if table in dictionary.NAMES:
+            yield from dictionary.rows(table, self.tables)
         for name, description in list(self.tables.items()):
             if table in {name, description.extends}:
                 yield from list(self._rows[name].values())
 
     def get(self, table: str, sys_id: str) -> Row | None:
         """One row, or None."""
+        if table in dictionary.NAMES:
+            return next((row for row in self.rows(table) if row["sys_id"] == sys_id), None)
         for name, description in self.tables.items():
             if table in {name, description.extends} and sys_id in self._rows[name]:
                 return self._rows[name][sys_id]

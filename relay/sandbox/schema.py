@@ -136,7 +136,7 @@ TABLES = {
         ),
         table(
             "sys_user",
-            "user_name name first_name last_name email active roles x_bmgr_bomgar_pam_username sys_domain",
+            "user_name name first_name last_name email active locked_out roles x_bmgr_bomgar_pam_username sys_domain",
             references={"sys_domain": "domain"},
         ),
         table(
@@ -152,7 +152,8 @@ TABLES = {
             indexed=("table_sys_id", "hash"),
         ),
         table("sys_properties", "name value"),
-        table("sys_user_has_role", "user role", references={"user": "sys_user"}),
+        table("sys_user_role", "name description"),
+        table("sys_user_has_role", "user role state", references={"user": "sys_user", "role": "sys_user_role"}),
         table("domain", "name"),
         *SESSION_TABLES,
         *VENDOR_TABLES,

@@ -23,6 +23,7 @@ from relay.servicenow.auth import Auth, BasicAuth, CertificateAuth
 from relay.servicenow.auth_jwt import JwtGrant
 from relay.servicenow.auth_oauth import ClientGrant, Grant, OAuth, PasswordGrant
 from relay.servicenow.batcher import Batcher
+from relay.servicenow.inspection import Inspection
 from relay.servicenow.queue import EccQueue
 from relay.servicenow.session import Lane, Session, Shared, token_fetcher
 from relay.servicenow.sessions import SessionRecords
@@ -137,6 +138,10 @@ class Instance:
     def tickets(self, rules: RuleSet, user_fields: Sequence[str]) -> TicketLookups:
         """Tasks and users for requests for approval that are decided by these rules."""
         return TicketLookups(rules, user_fields, self._tickets, self._lacking, self.shared.now)
+
+    def inspection(self) -> Inspection:
+        """What can be found out about the instance without writing to it."""
+        return Inspection(self._lanes["lookup"])
 
     async def aclose(self) -> None:
         """Close all connections."""

@@ -140,7 +140,7 @@ def test_commands_that_are_shown_exist() -> None:
 
 def test_the_check_of_commands_can_fail() -> None:
     """The check above finds a command, a subcommand and an option that do not exist."""
-    assert problem_of(["doctor"]) == "no such command"
+    assert problem_of(["surgeon"]) == "no such command"
     assert problem_of(["jobs", "kill"]) == "no such command"
     assert problem_of(["jobs", "list", "--all"]) == "no such option: --all"
     assert problem_of(["jobs", "list", "--state", "DEAD"]) is None
@@ -183,6 +183,7 @@ def test_jq_filters_work() -> None:
             "appliance": "default",
             "conditions": [],
             "jobs": [],
+            "checks": [],
         }
     )
     filters = re.findall(r"jq (?:-\w+ )?'([^']+)'", "\n".join(TEXTS.values()))

@@ -20,6 +20,7 @@ from relay.core.jobs import Json
 from relay.core.queue import QUEUE
 from relay.core.space import may_claim
 from relay.daemon.approval_flow import ApprovalFlow
+from relay.daemon.courtesy import courteous
 from relay.daemon.kinds import KINDS, TABLES
 from relay.daemon.lock import IN_USE
 from relay.daemon.metrics import Measured
@@ -323,7 +324,8 @@ class App:
 
     async def _all_but_approvals(self, recover: Recover, sweep: Sweep, running: Running) -> None:
         async with asyncio.TaskGroup() as group:
-            group.create_task(running.news.run(running.sessions.stages()), name="news")
+            news = courteous(running.sessions.stages(), lambda: running.desk.busy > 0)
+            group.create_task(running.news.run(news), name="news")
             group.create_task(running.sessions.sweep.run(), name="session sweep")
             group.create_task(sweep.run(), name="sweep")
             if not await recover.start():

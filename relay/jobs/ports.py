@@ -68,6 +68,10 @@ class Store(Protocol):
         """Jobs of some states, oldest first; for recovery and for people. None means any."""
         ...
 
+    async def newest(self, kind: str, lane: str | None, limit: int) -> list[Job]:
+        """Jobs of a kind, newest first; `lane` None means all lanes."""
+        ...
+
     async def counts(self) -> dict[tuple[str, str, str], int]:
         """Number of jobs by (kind, state, lane)."""
         ...

@@ -21,6 +21,9 @@ _SELECT = """
     SELECT row FROM jobs
     WHERE (:kind IS NULL OR kind = :kind) AND (:states IS NULL OR state IN (SELECT value FROM json_each(:states)))
     ORDER BY created, row LIMIT :limit"""
+_NEWEST = """
+    SELECT row FROM jobs WHERE kind = :kind AND (:lane IS NULL OR lane = :lane)
+    ORDER BY created DESC, row DESC LIMIT :limit"""
 _DONE = "SELECT row FROM jobs WHERE kind = ? AND state = ? AND updated < ? ORDER BY updated LIMIT ?"
 _LADEN = """
     SELECT row FROM jobs
@@ -101,6 +104,12 @@ def get(db: Connection, ids: Sequence[str]) -> list[Job | None]:
 def select(db: Connection, kind: str | None, states: Sequence[str] | None, limit: int) -> list[Job]:
     """Jobs of a kind and some states, oldest first."""
     rows = db.execute(_SELECT, {"kind": kind, "states": None if states is None else json.dumps(states), "limit": limit})
+    return [job_of(db.execute(BY_ROW, row).fetchone()) for row in rows.fetchall()]
+
+
+def newest(db: Connection, kind: str, lane: str | None, limit: int) -> list[Job]:
+    """Jobs of a kind, newest first."""
+    rows = db.execute(_NEWEST, {"kind": kind, "lane": lane, "limit": limit})
     return [job_of(db.execute(BY_ROW, row).fetchone()) for row in rows.fetchall()]
 
 

@@ -115,6 +115,10 @@ class SqliteStore:
         """Jobs of some states, oldest first. None means any."""
         return await self._ask(partial(queries.select, kind=kind, states=states, limit=limit))
 
+    async def newest(self, kind: str, lane: str | None, limit: int) -> list[Job]:
+        """Jobs of a kind, newest first. `lane` None means all lanes."""
+        return await self._ask(partial(queries.newest, kind=kind, lane=lane, limit=limit))
+
     async def counts(self) -> dict[tuple[str, str, str], int]:
         """Number of jobs by (kind, state, lane)."""
         return await self._ask(queries.counts)

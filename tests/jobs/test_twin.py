@@ -89,6 +89,8 @@ async def all_of(store: Any) -> Any:
         await store.tombstones(names),
         await store.select(None, None, 10),
         await store.select("queue", ["SEEN"], 1),
+        await store.newest("queue", None, 10),
+        await store.newest("queue", "b", 1),
     ]
 
 

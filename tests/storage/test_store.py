@@ -172,6 +172,20 @@ async def test_select_gives_jobs_oldest_first(store: SqliteStore) -> None:
     assert await ids(None, None, 1) == ["a"]
 
 
+async def test_newest_gives_jobs_newest_first(store: SqliteStore) -> None:
+    """`newest` filters by kind and lane, where None is any, and returns the newest first, of one moment the last."""
+    await store.add([new("b", lane="x"), new("d")], NOW + 2)
+    await store.add([new("a", "DEAD", lane="x"), new("c", kind="session")], NOW + 1)
+
+    async def ids(kind: str, lane: str | None, limit: int = 10) -> list[str]:
+        return [job.id for job in await store.newest(kind, lane, limit)]
+
+    assert await ids("queue", None) == ["d", "b", "a"]
+    assert await ids("queue", "x") == ["b", "a"]
+    assert await ids("queue", None, 1) == ["d"]
+    assert await ids("session", "x") == []
+
+
 async def test_counts_and_known(store: SqliteStore) -> None:
     """`counts` numbers jobs by kind, state and lane; `known` tells the state of an id."""
     await added(store, "a", "b", lane="x")

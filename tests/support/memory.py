@@ -214,6 +214,10 @@ class MemoryStore:
         self._ask("select")
         return [one.job for one in self._of(kind, states)[:limit]]
 
+    async def newest(self, kind: str, lane: str | None, limit: int) -> list[Job]:
+        self._ask("newest")
+        return [one.job for one in reversed(self._of(kind, None)) if lane in {None, one.job.lane}][:limit]
+
     async def counts(self) -> dict[tuple[str, str, str], int]:
         self._ask("counts")
         return dict(Counter((one.job.kind, one.job.state, one.job.lane) for one in self.jobs.values()))

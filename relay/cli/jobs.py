@@ -26,9 +26,10 @@ DONE_BY_RETRY = {
         "NOTED": "the recordings are kept now",
     },
     "forward": dict.fromkeys(("TAKEN", "WAITING", "UNSURE"), "the event is posted on now"),
+    "approval": {"SENT": "the same decision is sent once more while it is good; an allow is only until its deadline"},
 }
 """What `jobs retry` set off, by the kind of the job and the state that it has afterwards."""
-ABOUT = ("operation", "lsid", "topic", "path")
+ABOUT = ("operation", "lsid", "topic", "ticket", "path")
 """The facts of a job that tell in one word what it is about; the first that it has is shown."""
 LONGEST = 80
 """Characters of it in the list."""
@@ -42,7 +43,7 @@ def command() -> None:
 @command.command(name="list")
 @with_config
 @as_json
-@click.option("--kind", help="Only jobs of this kind: queue, session, ...")
+@click.option("--kind", help="Only jobs of this kind: queue, session, forward or approval.")
 @click.option("--state", help="Only jobs in this state, such as DEAD.")
 @click.option("--dead", is_flag=True, help="Only jobs that wait for an administrator.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="At most so many.")
@@ -96,7 +97,8 @@ def retry(config: Path | None, job: str, *, as_json: bool) -> None:
 
     Of a record of the queue the step is the claim, the push, the closing, or a call that was surely not executed or is
     safe to repeat; a dead one's error answer is pushed once more. A call that may have been made and is not safe is
-    never made again. A session is imported, an event posted on: nothing of them comes to ServiceNow twice.
+    never made again. A session is imported, an event posted on: nothing of them comes to ServiceNow twice. Of a request
+    for approval the decision that was made is sent again, never another one, and an allow not after its deadline.
     """
     result = ask_daemon(config, "jobs retry", {"id": job})
     _show(result, as_json=as_json)
@@ -134,7 +136,7 @@ def _text(name: str, value: Json) -> str:
         return "yes" if value else "no"
     if isinstance(value, list | dict):
         return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, int | float) and (name == "fetched" or name.endswith("since")):
+    if isinstance(value, int | float) and (name in {"fetched", "received"} or name.endswith("since")):
         return datetime.fromtimestamp(value, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     if name == "created_on":
         return f"{value.replace(' ', 'T')}Z"

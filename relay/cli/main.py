@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "reload": ("reload", "Have the daemon read its configuration again."),
     "jobs": ("jobs", "The durable queue: list, show, retry, discard."),
     "sessions": ("sessions", "Sessions of the appliances: import them by hand, look at one, list the event types."),
+    "approvals": ("approvals", "Requests for approval: try how one would be decided, list what was decided."),
     "policy": ("policy", "What may pass: list the operations, test a call."),
     "audit": ("audit", "The tamper-evident log: verify, show and export it, have it signed."),
     "egress": ("egress", "The firewall table of this configuration, or a drop-in that makes the kernel enforce it."),

@@ -11,6 +11,7 @@ from relay.core.queue import DEAD, QUEUE
 from relay.core.record import Failure
 from relay.core.session_job import SESSION
 from relay.core.session_standing import DISCARDED
+from relay.daemon.admin_approvals import ApprovalAdmin
 from relay.daemon.admin_sessions import SessionAdmin
 from relay.daemon.app import Running
 from relay.daemon.kinds import KINDS, Kind
@@ -48,6 +49,7 @@ class Admin:
             "audit checkpoint": self._checkpoint,
             "audit rotate": self._rotate,
             **SessionAdmin(self._running, self._log).commands,
+            **ApprovalAdmin(self._running, self._log).commands,
         }
 
     async def serve(self, command: str, arguments: Arguments, author: str) -> Json:

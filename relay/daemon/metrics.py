@@ -56,6 +56,7 @@ FIGURES: Mapping[str, Figure] = {figure.name: figure for figure in (
     Figure("servicenow_requests", "counter", ("lane",), "Requests sent to ServiceNow."),
     Figure("appliance_calls", "counter", ("appliance", "outcome"), "Calls to appliances, by status or error code."),
     Figure("appliance_call_seconds", "histogram", ("appliance",), "Seconds that a call took, also a failed one."),
+    Figure("posts", "counter", ("appliance", "answer"), "Posts to the listener; an appliance or empty, an HTTP status."),
     Figure("connects", "counter", ("target", "result"), "Connections by the side they were for."),
     Figure("egress_refusals", "counter", ("target",), "Connections and requests that the relay did not let out."),
     Figure(
@@ -98,6 +99,7 @@ class Figures:
         self._calls = self._counter("appliance_calls")
         self._call_seconds = self._histogram("appliance_call_seconds", CALL_BUCKETS)
         self._reloads = self._counter("reloads")
+        self._posts = self._counter("posts")
         # What may be counted starts at 0, so that the first of its kind shows as a growth.
         for table in TABLES:
             for event in sorted({table.initial.lower(), *(event for row in table.rows.values() for event in row)}):
@@ -127,6 +129,10 @@ class Figures:
         """A call to an appliance ended."""
         self._calls.labels(appliance, outcome).inc()
         self._call_seconds.labels(appliance).observe(seconds)
+
+    def posted(self, appliance: str, status: int) -> None:
+        """The listener answered a post of an appliance, "" where nobody knows whose it was."""
+        self._posts.labels(appliance, str(status)).inc()
 
     def reloaded(self, result: Literal["applied", "refused"]) -> None:
         """A reload ended."""

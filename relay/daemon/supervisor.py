@@ -63,7 +63,13 @@ class Supervisor:
         self._rotation = Rotation(process, lambda: self._app.plan, self._look_again)
         self._certificates = CertificateWatch(process, lambda: self._app.plan)
         self._exposition = Exposition(process.figures.metrics, self._look, process.conditions)
-        self._listener = Listener(process.intake, process.conditions, process.clock, passed(process.environ))
+        self._listener = Listener(
+            process.intake,
+            process.conditions,
+            process.clock,
+            passed(process.environ),
+            count=process.figures.posted,
+        )
 
     @property
     def app(self) -> App:

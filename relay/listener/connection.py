@@ -38,10 +38,10 @@ class Limits:
     request: float = 15.0
     answer: float = 20.0
     goodbye: float = 5.0
-    connections: int = 64
-    of_one: int = 16
+    connections: int = 128
+    of_one: int = 64
     strangers: int = 8
-    per_second: int = 50
+    per_second: int = 100
     header: int = 16 * 1024
     counted: int = 8 * 1024 * 1024
 
@@ -56,6 +56,7 @@ class Connection:
         deadline: when it ends at the latest.
         closed: it has ended.
         answering: the task that answers its request, once there is one.
+        appliance: whose post it brings, "" as long as nobody knows.
 
     """
 
@@ -64,6 +65,7 @@ class Connection:
     deadline: asyncio.Timeout = field(default_factory=lambda: asyncio.timeout(None))
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     answering: asyncio.Task[None] | None = None
+    appliance: str = ""
 
     def put_off(self, seconds: float) -> None:
         """Let it live so long from now on, unless its end has come."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -34,14 +35,18 @@ class Desk:
         clock: gives each its time.
         refusals: hears who was refused.
         limits: bound time and size.
+        count: called with each answer: whose post it was, "" where nobody knows, and the status.
 
     """
 
-    def __init__(self, inbox: Inbox, clock: Clock, refusals: Refusals, limits: Limits) -> None:
+    def __init__(
+        self, inbox: Inbox, clock: Clock, refusals: Refusals, limits: Limits, count: Callable[[str, int], None]
+    ) -> None:
         self._inbox = inbox
         self._clock = clock
         self._refusals = refusals
         self._limits = limits
+        self._count = count
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -55,6 +60,7 @@ class Desk:
         except Exception:  # the appliance hears that it shall try again, whatever is wrong here
             log.exception("listener.fault", code=InternalError(9001).code, source=str(connection.source))
             response = _text(500, "the relay failed; try again")
+        self._count(connection.appliance, response.status_code)
         await response(scope, receive, send)
 
     async def _answer(self, connection: Connection, request: Request) -> Response:
@@ -69,6 +75,7 @@ class Desk:
         except ListenerError as error:
             self._refusals.tell(error, connection.source)
             return _text(403, "not accepted from here")
+        connection.appliance = owner.appliance
         path = request.scope["path"]
         if path not in PATHS:
             plain = _PLAIN_PATH.match(path)

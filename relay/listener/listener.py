@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
@@ -39,6 +39,7 @@ class Listener:
         passed: sockets that systemd bound for us; they are served instead of the configuration's address, and stay
             open when there is no listener in the configuration.
         limits: bound everything.
+        count: called with each answer: whose post it was, "" where nobody knows, and the status.
 
     """
 
@@ -49,12 +50,14 @@ class Listener:
         clock: Clock,
         passed: Sequence[socket.socket] = (),
         limits: Limits | None = None,
+        *,
+        count: Callable[[str, int], None] = lambda _appliance, _status: None,
     ) -> None:
         self._health = health
         self._passed = tuple(passed)
         limits = limits or Limits()
         refusals = Refusals(clock)
-        self._entrance = Entrance(Desk(inbox, clock, refusals, limits), refusals, limits)
+        self._entrance = Entrance(Desk(inbox, clock, refusals, limits, count), refusals, limits)
         self._station: Station | None = None
         self._changed = asyncio.Event()
         self.ports: tuple[int, ...] = ()

@@ -177,6 +177,9 @@ async def test_token_and_certificate_are_taken_over(tmp_path: Path) -> None:
         recipient.way = box.way(f"{box.relay}/events?outbound_event_token=another%20token")
         await home(made, 2)
         await delivered(made)
+        posts = made.process.figures._posts
+        assert posts.labels("", "403")._value.get() == answers(made)[403]
+        assert posts.labels("default", "200")._value.get() == answers(made)[200]
 
 
 async def test_posts_of_approvals_are_refused_while_nobody_takes_them(tmp_path: Path) -> None:

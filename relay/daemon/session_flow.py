@@ -13,6 +13,7 @@ from relay.daemon.metrics import Measured
 from relay.daemon.plan import Plan
 from relay.daemon.process import Process
 from relay.daemon.recordings import keeper_of
+from relay.daemon.space import Space
 from relay.jobs.beats import Beats
 from relay.jobs.holds import Holds
 from relay.jobs.ledger import Ledger
@@ -97,6 +98,7 @@ class SessionFlow:
             )
             for name, site in sites.items()
         }
+        space = Space(process.folders.state, process.conditions)
         reader = ReportReader(text for name in sites for text in plan.settings.sessions_of(name).nothing_found)
         keeper = keeper_of(plan.settings, plan.fleet, records, sites)
         parts = Parts(
@@ -112,6 +114,7 @@ class SessionFlow:
             sites=sites,
             settle=plan.settings.servicenow.settle,
             keeper=keeper,
+            room=space.reports,
         )
         ways = forwardings(plan.settings, process.secrets.latest)
         forward = Forward(
@@ -128,7 +131,7 @@ class SessionFlow:
         )
         sweep = Sweep(parts, beats)
         modes = modes_of(plan.settings)
-        inbox = SessionInbox(ledger, store, sweep.wake, approvals, modes=modes)
+        inbox = SessionInbox(ledger, store, sweep.wake, approvals, modes=modes, room=space.posts)
         return cls(parts, sweep, inbox, forward, reader, keeper)
 
     def close(self) -> None:

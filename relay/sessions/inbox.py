@@ -15,7 +15,7 @@ import structlog
 
 from relay.config.model import Settings
 from relay.core.canonical import canonical
-from relay.core.errors import ListenerError
+from relay.core.errors import ListenerError, StorageError
 from relay.core.jobs import Job, NewJob
 from relay.core.posts import Post
 from relay.core.session_events import is_end, job_of, lsid_of, survey_of
@@ -31,6 +31,7 @@ log = structlog.get_logger("relay.sessions")
 NO_END = 3020
 UNREADABLE = 6004
 NO_PATH = 6008
+FULL = 5004
 NO_LSID = "the event does not say which session ended"
 
 Mode = Literal["import", "forward", "both", "off"]
@@ -56,6 +57,7 @@ class SessionInbox:
         sweep: told of an appliance whose sessions are to be looked for soon.
         approvals: takes requests for approval; None: there is no such path.
         modes: by appliance; the events of one that is not named are imported.
+        room: whether the disk has room for a post.
 
     """
 
@@ -67,12 +69,14 @@ class SessionInbox:
         approvals: Inbox | None = None,
         *,
         modes: Mapping[str, Mode] | None = None,
+        room: Callable[[], bool] = lambda: True,
     ) -> None:
         self._ledger = ledger
         self._store = store
         self._sweep = sweep
         self._approvals = approvals
         self._modes = modes or {}
+        self._room = room
 
     async def put(self, post: Post) -> bool:
         """Return when the post is on disk, or needs not be; False: it was there already.
@@ -82,6 +86,8 @@ class SessionInbox:
             ListenerError: BSR-6008, a request for approval where nobody takes them.
 
         """
+        if not self._room():
+            raise StorageError(FULL, "what is left is for work that was taken before")
         if post.kind == "approval":
             if self._approvals is None:
                 raise ListenerError(NO_PATH, "requests for approval are not taken by this configuration")

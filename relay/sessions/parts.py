@@ -87,7 +87,7 @@ class Parts:
     """Everything that a stage may use. `records` are by appliance, as `sites` are; `learned` is by journal.
 
     `settle`: seconds that ServiceNow may still work on a request that got no answer. `keeper`: None where no
-    recordings are attached or stored.
+    recordings are attached or stored. `room`: whether the disk has room for reports.
     """
 
     ledger: Ledger
@@ -102,12 +102,17 @@ class Parts:
     sites: Mapping[str, Site]
     settle: float
     keeper: Keeper | None = None
+    room: Callable[[], bool] = lambda: True
     learned: Mapping[str, Learned] = field(default_factory=lambda: {name: Learned() for name in JOURNALS})
 
     @property
     def importing(self) -> list[str]:
         """The appliances whose sessions are imported."""
         return [name for name, site in self.sites.items() if site.sweep > 0]
+
+    def fetches(self) -> bool:
+        """Whether the appliances are asked for anything: what they tell must find room on the disk."""
+        return self.open() and self.room()
 
     def open(self) -> bool:
         """Whether sessions are worked on: an ordinary pause does not stop them."""

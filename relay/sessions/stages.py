@@ -26,7 +26,7 @@ def stages(parts: Parts) -> list[Stage]:
 
     return [
         *(
-            Stage(f"sessions {name}", KIND, (NOTICED,), Fetch(parts), lane=name, open=parts.open)
+            Stage(f"sessions {name}", KIND, (NOTICED,), Fetch(parts), lane=name, open=parts.fetches)
             for name in parts.sites
         ),
         *(

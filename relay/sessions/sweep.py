@@ -65,7 +65,7 @@ class Sweep:
             self._beats.beat(subject, ROUND)
             wait = spread(site.sweep, self._parts.jitter())
             try:
-                if self._parts.open():
+                if self._parts.fetches():
                     await self.look(name)
             except (ApplianceError, StorageError) as error:
                 if error.number == UNWRITABLE:

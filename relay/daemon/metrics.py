@@ -56,7 +56,7 @@ FIGURES: Mapping[str, Figure] = {figure.name: figure for figure in (
     Figure("servicenow_requests", "counter", ("lane",), "Requests sent to ServiceNow."),
     Figure("appliance_calls", "counter", ("appliance", "outcome"), "Calls to appliances, by status or error code."),
     Figure("appliance_call_seconds", "histogram", ("appliance",), "Seconds that a call took, also a failed one."),
-    Figure("posts", "counter", ("appliance", "answer"), "Posts to the listener; an appliance or empty, an HTTP status."),
+    Figure("posts", "counter", ("appliance", "answer"), "Posts to the listener by appliance, if any, and HTTP status."),
     Figure("connects", "counter", ("target", "result"), "Connections by the side they were for."),
     Figure("egress_refusals", "counter", ("target",), "Connections and requests that the relay did not let out."),
     Figure(

@@ -6,6 +6,7 @@ was not made, and why: another check that it needs failed, or there is no way to
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -112,3 +113,30 @@ def ahead(seconds: float) -> str:
     if abs(seconds) < 2:  # noqa: PLR2004  # an HTTP date has whole seconds
         return "the same"
     return f"{abs(seconds):.0f} s {'ahead of' if seconds > 0 else 'behind'} this machine's"
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """The state folder, or the nearest one above it that is there. `mode` is that of stat(2); `owner` a user's number.
+
+    `writable`: whoever looks may write to it.
+    """
+
+    path: str
+    mode: int
+    owner: int
+    writable: bool
+
+
+def folder_trouble(wanted: str, there: Folder, user: int) -> str:
+    """Why a relay of this user could not use the state folder, "" when it could. root may be looking for another user.
+
+    The relay refuses a folder that somebody else could fill: what lies in it decides what the relay does.
+    """
+    if not stat.S_ISDIR(there.mode):
+        return f"{there.path} is no folder"
+    if there.path == wanted and user != 0 and there.owner not in {user, 0}:
+        return f"{wanted} belongs to user {there.owner}, not to user {user}"
+    if there.path == wanted and there.mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return f"others can write to {wanted} (mode {stat.S_IMODE(there.mode):04o}); run: chmod go-w {wanted}"
+    return "" if there.writable else f"user {user} cannot write to {there.path}"

@@ -109,11 +109,12 @@ def merged(wanted: Collection[Wanted]) -> list[Wanted]:
 
 
 def _both(first: Wanted, second: Wanted) -> Wanted:
+    named = second if first.optional else first
     return Wanted(
         first.table,
-        first.key if not first.optional else second.key,
+        named.key,
         {**second.columns, **first.columns},
         first.needed | second.needed,
         optional=first.optional and second.optional,
-        number=first.number,
+        number=named.number,
     )

@@ -6,10 +6,9 @@ import os
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from relay.config.load import Loaded
-from relay.core.doctor import Check, Sheet, room, was_set
+from relay.core.doctor import Check, Folder, Sheet, folder_trouble, room, was_set
 from relay.core.errors import ConfigError, StorageError
 from relay.core.jobs import Json
 from relay.daemon.report import moment
@@ -87,7 +86,8 @@ class MachineDoctor:
         except OSError as error:
             sheet.wrong("state folder", UNUSABLE, f"{folder}: {error.strerror}")
             return
-        trouble = _trouble(folder, there, found)
+        seen = Folder(str(there), found.st_mode, found.st_uid, writable=os.access(there, os.W_OK | os.X_OK))
+        trouble = folder_trouble(str(folder), seen, os.geteuid())
         if trouble:
             sheet.wrong("state folder", UNUSABLE, trouble)
         elif there != folder:
@@ -118,16 +118,3 @@ class MachineDoctor:
         """What guards a process of ours here. Who runs this command need not be who runs the relay."""
         found: Sequence[str] = exposures()
         sheet.ok("process", "; ".join(found) or "no core file, and its memory cannot be read")
-
-
-def _trouble(folder: Path, there: Path, found: os.stat_result) -> str:
-    """Why the relay could not use the state folder, "" when it could."""
-    if not stat.S_ISDIR(found.st_mode):
-        return f"{there} is no folder"
-    if there == folder and os.geteuid() != 0 and found.st_uid not in {os.geteuid(), 0}:
-        return f"{folder} belongs to user {found.st_uid}, not to this one"
-    if there == folder and found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        return f"others can write to {folder} (mode {stat.S_IMODE(found.st_mode):04o}); run: chmod go-w {folder}"
-    if not os.access(there, os.W_OK | os.X_OK):
-        return f"this user cannot write to {there}"
-    return ""

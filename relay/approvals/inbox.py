@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 
 import structlog
 
@@ -12,6 +15,7 @@ from relay.core.approval_request import UnanswerableError, job_of, request_of, s
 from relay.core.approval_values import Request, shown
 from relay.core.jobs import Job, NewJob
 from relay.core.posts import Post
+from relay.core.refusal import Refusal
 from relay.jobs.ledger import Move
 
 log = structlog.get_logger("relay.approvals")
@@ -42,10 +46,10 @@ class ApprovalInbox:
 
         """
         try:
-            request = request_of(post)
+            request = self._whose(request_of(post), post.others)
         except UnanswerableError as error:
             return await self._keep(post, str(error))
-        if post.appliance not in self._parts.sites:
+        if request.appliance not in self._parts.sites:
             return await self._keep(post, "the appliance is disabled")
         new = self._job(request)
         (job,) = await self._parts.ledger.add([new])
@@ -54,6 +58,18 @@ class ApprovalInbox:
             return True
         await self._compare(new.id, request)
         return False
+
+    def _whose(self, request: Request, others: Sequence[str]) -> Request:
+        """The request as the appliance's that waits for the answer, where its sender may be one of several.
+
+        Why by that: no two appliances have one address, so that at most one of them can be meant.
+        """
+        for name in (request.appliance, *others):
+            site = self._parts.sites.get(name)
+            with suppress(Refusal):
+                if site is not None and site.door.check(request.response_url):
+                    return replace(request, appliance=name)
+        return request
 
     async def _compare(self, known: str, request: Request) -> None:
         """See that a request that came again says what it said before, whatever happens to its job meanwhile."""

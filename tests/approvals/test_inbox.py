@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from support.approvalflow import URL, World, in_world
 
-from relay.core.approval_values import Check, Rule, RuleSet
+from relay.approvals.evaluate import Evaluate
+from relay.approvals.inbox import ApprovalInbox
+from relay.core.approval_values import Check, Door, Rule, RuleSet
 from relay.core.posts import Content, Owner, post_of
 from relay.jobs.ledger import Move
 
@@ -98,3 +101,30 @@ async def test_one_decision_may_have_more_comparisons_than_are_told(world: World
     assert "check_40" in line
     assert "check_41" not in line
     await life.stop()
+
+
+@in_world()
+@pytest.mark.parametrize(
+    ("url", "owner", "state"),
+    [
+        (URL, "default", "DECIDED"),
+        (URL.replace("access", "second"), "second", "DECIDED"),
+        (URL.replace("access", "third"), "default", "REFUSED"),
+    ],
+)
+async def test_of_appliances_that_nothing_tells_apart_the_one_that_waits_is_answered(
+    world: World, url: str, owner: str, state: str
+) -> None:
+    """One token and network for all of them is an ordinary configuration; where the answer goes is each one's own."""
+    world.names = ("default", "second")
+    life = world.life()
+    second = Door(frozenset({("second.example.com", 443)}), "/api/endpoint_approval")
+    sites = {**life.parts.sites, "second": replace(life.parts.sites["second"], door=second)}
+    parts = replace(life.parts, sites=sites)
+    post = replace(world.post(response_url=url), others=("gone", "second"))
+    assert await ApprovalInbox(parts).put(post)
+    assert not await ApprovalInbox(parts).put(post)
+    job = world.job(appliance=owner)
+    assert (job.lane, job.state) == (owner, "RECEIVED")
+    await Evaluate(replace(parts, lookups={**parts.lookups, "second": world.snow})).one(job)
+    assert world.job(appliance=owner).state == state

@@ -18,6 +18,7 @@ import click
 from relay.cli.output import data, print_json, print_table, say
 
 if TYPE_CHECKING:
+    from relay.cli.bench_approvals import Approvals
     from relay.cli.bench_sessions import Imports
     from relay.cli.bench_sides import Sides
     from relay.cli.daemon_process import DaemonProcess
@@ -29,6 +30,7 @@ sessions: {{mode: off}}
 appliances:
 """
 _RAISED = "  {name}: {{limits: {{requests_per_second: 10000, requests_per_hour: 10000000}}}}\n"
+PARTS = ("work", "sessions", "approvals")
 APPLIANCES = 20
 MIB = 1024 * 1024
 SETTLED = 5.0
@@ -76,26 +78,47 @@ class Rest:
     "--seconds", type=click.IntRange(1, 600), default=30, show_default=True, help="Of rest, and of the script."
 )
 @click.option("--sessions", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Sessions to import.")
+@click.option(
+    "--approvals", type=click.IntRange(1, 100_000), default=500, show_default=True, help="Requests for approval."
+)
+@click.option("--only", type=click.Choice(PARTS), multiple=True, help="Only this part; may be given again.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON with a schema field.")
-def command(jobs: int, seconds: int, sessions: int, *, as_json: bool) -> None:
+def command(jobs: int, seconds: int, sessions: int, approvals: int, only: tuple[str, ...], *, as_json: bool) -> None:
     """Measure the relay against the stand-ins and against a plain script that does the same record by record.
 
-    The ratio compares the two in the same run; the other figures are this machine's.
+    The ratio compares the two in the same run; the other figures are this machine's. A request for approval is measured
+    from before its connection to the decision's arrival.
     """
-    throughput, added, rest = asyncio.run(_measure(jobs, float(seconds)))
-    imports = asyncio.run(_imports(sessions, float(seconds)))
+    wanted = only or PARTS
+    work = asyncio.run(_measure(jobs, float(seconds))) if "work" in wanted else None
+    imports = asyncio.run(_imports(sessions, float(seconds))) if "sessions" in wanted else []
+    decided = asyncio.run(_approvals(approvals)) if "approvals" in wanted else []
     if as_json:
+        throughput, added, rest = work or ([], [], None)
         found = {
             "throughput": [asdict(row) for row in throughput],
             "added": [asdict(row) for row in added],
             "imports": [asdict(row) for row in imports],
-            "rest": asdict(rest),
+            "approvals": [asdict(row) for row in decided],
+            "rest": rest and asdict(rest),
         }
         print_json("bench", found)
         return
-    _print(throughput, added, rest)
-    data("")
-    _print_imports(imports)
+    if work is not None:
+        _print(*work)
+    if imports:
+        data("")
+        _print_imports(imports)
+    if decided:
+        data("")
+        _print_approvals(decided)
+
+
+async def _approvals(number: int) -> list[Approvals]:
+    from relay.cli.bench_approvals import LATENCY, RATE, measure_approvals  # noqa: PLC0415  # `--help` stays light
+
+    say(f"{number} requests for approval, {RATE:.0f} a second, at {LATENCY * 1000:.0f} ms to ServiceNow, twice")
+    return await measure_approvals(number)
 
 
 async def _imports(sessions: int, seconds: float) -> list[Imports]:
@@ -302,5 +325,34 @@ def _print_imports(imports: Sequence[Imports]) -> None:
                 f"{row.resident_mib}",
             )
             for row in imports
+        ],
+    )
+
+
+def _print_approvals(approvals: Sequence[Approvals]) -> None:
+    headers = (
+        "requests for approval",
+        "beside",
+        "sessions home",
+        "to ServiceNow",
+        "right",
+        "p50 s",
+        "p99 s",
+        "longest s",
+    )
+    print_table(
+        headers,
+        [
+            (
+                f"{row.requests}",
+                row.beside,
+                f"{row.imported}",
+                f"{row.latency * 1000:.0f} ms",
+                f"{row.right}",
+                f"{row.p50}",
+                f"{row.p99}",
+                f"{row.longest}",
+            )
+            for row in approvals
         ],
     )

@@ -130,7 +130,7 @@ async def _imported(daemon: DaemonProcess, sessions: int) -> tuple[float, int]:
 def _counts(daemon: DaemonProcess) -> dict[str, Any]:
     from relay.daemon.client import DaemonAway, DaemonError, ask  # noqa: PLC0415  # `--help` stays light
 
-    state = daemon.log.parent / "state"
+    state = daemon.log.parent.parent / "state"
     found = {}
     try:
         for name in ("NOTICED", "DONE"):

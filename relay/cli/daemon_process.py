@@ -18,12 +18,15 @@ GRACE = 60.0
 
 
 class DaemonProcess:
-    """`bseries-relay run` with a configuration, its log in a file beside it. `environ` is added to its environment."""
+    """`bseries-relay run` with a configuration, its log in a folder beside it. `environ` is added to its environment.
+
+    Why a folder: the configuration's own is watched, and each line of a log in it would wake the daemon's watchers.
+    """
 
     def __init__(self, config: Path, environ: Mapping[str, str] | None = None) -> None:
         self._config = config
         self._environ = environ or {}
-        self.log = config.with_name("daemon.log")
+        self.log = config.parent / "log" / "daemon.log"
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Self:
@@ -47,6 +50,7 @@ class DaemonProcess:
     async def start(self) -> None:
         """Start it, after the end of an earlier one."""
         environ = {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | dict(self._environ)
+        self.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "relay", "run", "--config", self._config, stdout=log, stderr=log, env=environ

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from relay.cli.demo_approvals import Approvals, ApprovalSummary
 from relay.cli.demo_sessions import DROP_IN, Sessions
 from relay.cli.output import FAILED, data, print_json, print_table, say
 
@@ -42,6 +43,7 @@ class Shown:
 
     summary: Summary
     sessions: SessionSummary
+    approvals: ApprovalSummary
     latencies: Sequence[float]
     requests: int
     of_sessions: int
@@ -64,7 +66,12 @@ class Shown:
     def good(self) -> bool:
         """Whether every promise was kept."""
         whole = not self.summary.violations and not self.summary.waiting and not self.surprises
-        whole = whole and self.sessions.good and self.sessions.imported == self.sessions.sessions > 0
+        whole = (
+            whole
+            and self.approvals.good
+            and self.sessions.good
+            and self.sessions.imported == self.sessions.sessions > 0
+        )
         return whole and self.exit_code == 0 and self.audit and self.kills > 0
 
 
@@ -75,9 +82,10 @@ class Shown:
 def command(jobs: int, seconds: int, *, as_json: bool) -> None:
     """Show the main job: both stand-ins, the real daemon killed in the middle, and every promise checked.
 
-    Records are carried from ServiceNow to the appliances, and sessions that end there come home to ServiceNow. Exit
-    code 0 only when every record was answered exactly once, no call was made twice that must not be, and every session,
-    event and work note is there once.
+    Records are carried from ServiceNow to the appliances, sessions that end there come home to ServiceNow, and people
+    who ask to be let in are allowed or denied by their tickets. Exit code 0 only when every record was answered exactly
+    once, no call was made twice that must not be, every session, event and work note is there once, and every decision
+    is right.
     """
     found = asyncio.run(_demonstrate(jobs, float(seconds)))
     if as_json:
@@ -102,10 +110,11 @@ async def _demonstrate(number: int, seconds: float) -> Shown:
         box.put(jobs)
         answering = [name for name in box.appliances if name != DEAD]
         sessions = Sessions(box, answering, (max(2, number // 40), max(2, number // 100)))
+        approvals = Approvals(box, answering[0])
         say(f"{number} records wait in the queue of {box.agent}, {sessions.number} sessions are held; the relay starts")
         started = time.monotonic()
         async with DaemonProcess(box.config_file) as daemon:
-            kills = await _carry(box, daemon, jobs, sessions, started + seconds)
+            kills = await _carry(box, daemon, jobs, (sessions, approvals), started + seconds)
             if daemon.alive:
                 await _settle(box, jobs, sessions, started + seconds)
             took = time.monotonic() - started
@@ -113,9 +122,10 @@ async def _demonstrate(number: int, seconds: float) -> Shown:
         return Shown(
             box.check(final=True),
             sessions.judge(final=True),
+            approvals.judge(),
             sorted(_latencies(box, jobs)),
             box.servicenow.requests["all"] - box.servicenow.requests["other"],
-            box.servicenow.requests["other"],
+            box.servicenow.requests["other"] - approvals.asked,  # each of these takes one
             took,
             kills,
             code,
@@ -137,25 +147,33 @@ def _work(box: Sandbox, number: int) -> list[Job]:
     return jobs
 
 
-async def _carry(box: Sandbox, daemon: DaemonProcess, jobs: Sequence[Job], sessions: Sessions, until: float) -> int:
-    """Watch the answers come; end the sessions, then kill the daemon. Returns how often it was killed."""
+async def _carry(
+    box: Sandbox, daemon: DaemonProcess, jobs: Sequence[Job], news: tuple[Sessions, Approvals], until: float
+) -> int:
+    """Watch the answers come, people ask before and after; end the sessions, then kill the daemon.
+
+    Returns how often it was killed.
+    """
+    sessions, approvals = news
     kills = 0
+    asking = asyncio.create_task(approvals.ask(until))
     with _progress() as progress:
         bar = progress.add_task("answers", total=len(jobs))
         while time.monotonic() < until:
             answered = _show(progress, bar, box, jobs)
-            if answered == len(jobs):
-                break
             if not sessions.ended and answered >= len(jobs) // 3:
                 sessions.end()
-            if kills == 0 and answered >= len(jobs) // 2:
+            if kills == 0 and answered >= len(jobs) // 2 and asking.done():
                 await daemon.kill()
                 kills = 1
                 progress.console.print(f"SIGKILL with {answered} answers there; the relay starts again")
                 await daemon.start()
-            if not daemon.alive:
+                asking = asyncio.create_task(approvals.ask(until))
+            if (answered == len(jobs) and asking.done()) or not daemon.alive:
                 break
             await asyncio.sleep(LOOK)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
     return kills
 
 
@@ -217,6 +235,7 @@ def _facts(found: Shown) -> Mapping[str, object]:
         "requests_per_session": round(found.of_sessions / max(1, found.sessions.imported), 3),
         "seconds": round(found.seconds, 2),
         "sessions": found.sessions.facts(),
+        "approvals": found.approvals.facts(),
         "audit_verified": found.audit,
         "exit_code": found.exit_code,
     }
@@ -238,6 +257,10 @@ def _print(found: Shown) -> None:
         ("under way at the SIGKILL, answered 'outcome unknown'", str(len(found.unknown))),
         ("sessions that came home, of those that ended", f"{found.sessions.imported} of {found.sessions.sessions}"),
         ("their events and work notes, each there once", f"{found.sessions.events} and {found.sessions.notes}"),
+        (
+            "requests for approval decided once and rightly, of those asked",
+            f"{found.approvals.right} of {found.approvals.asked}, {found.approvals.allowed} allowed",
+        ),
         ("audit log verifies", "yes" if found.audit else "NO"),
         ("record to answer, p50 / p99", f"{_percentile(found.latencies, 50)} s / {_percentile(found.latencies, 99)} s"),
         ("requests to ServiceNow a job", f"{found.requests / summary.jobs:.2f}"),
@@ -245,7 +268,12 @@ def _print(found: Shown) -> None:
         ("time", f"{found.seconds:.1f} s"),
     ]
     print_table(("what", "found"), rows)
-    for wrong in (*summary.violations, *found.sessions.violations, *found.surprises):
+    for wrong in (
+        *summary.violations,
+        *found.sessions.violations,
+        *found.approvals.violations,
+        *found.surprises,
+    ):
         say(f"WRONG: {wrong}")
     data("")
     data("every promise was kept" if found.good else "NOT every promise was kept")

@@ -9,20 +9,24 @@
 | event | target, event, variables | to how many recipients it goes; any event, with these variables |
 | outbound | target | the events so far, their state, and how each try was answered |
 | ticket | target, url, ticket_id, source, trust, response_url, more | the request for approval and its receipt |
+| rush | target, url, requests, rate | how many; they are posted from now on, so many a second, whatever is answered |
 | decide | target, accepts, status, patience | null; what decisions it takes, how they are answered, how long it waits |
 | verdict | target, request_id, response, message, attributes, probe | sys_id of the record that decides it later |
 | tickets | target | the requests with the decisions that came |
+| decided | target | how many requests were posted, have a decision, and were not taken |
 | define | name, columns, references, roles | null; an empty table; without columns one that the stand-in knows |
 | drop | name | null; the instance has no such table |
 | judge | terms, final | `SessionSummary`, and what is wrong with `tickets` |
 
 `script` and `terms` are `Script` and `Terms`, `more` are `Recipient`'s, or `jump_item` and `user` of the request;
+each of `requests` has `ticket_id` and `more`;
 `trust` is a PEM file of authorities that the appliance trusts besides the sandbox's own. `lag` of `Sessions` is set
 like a knob of the appliance.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -32,6 +36,7 @@ from relay.sandbox.device import Device
 from relay.sandbox.lifelike import Lives, Script
 from relay.sandbox.livesessions import Session
 from relay.sandbox.outbound import Recipient
+from relay.sandbox.poster import Way
 from relay.sandbox.schema import TABLES, table
 from relay.sandbox.sessionoracle import Terms, check_sessions, check_tickets
 from relay.sandbox.tickets import RESPONSE_PATH
@@ -51,14 +56,17 @@ class Playing:
             "event": self._event,
             "outbound": self._outbound,
             "ticket": self._ticket,
+            "rush": self._rush,
             "decide": self._decide,
             "verdict": self._verdict,
             "tickets": self._tickets,
+            "decided": self._decided,
             "define": self._define,
             "drop": self._drop,
             "judge": self._judge,
         }
         self._lives: dict[tuple[str, int], Lives] = {}
+        self._posting: set[asyncio.Task[None]] = set()
 
     def _begin(
         self,
@@ -128,6 +136,12 @@ class Playing:
         ticket = await device.tickets.ask(self.box.way(url, source), ticket_id, answer_at, **facts)
         return ticket.facts()
 
+    def _rush(self, target: str, url: str, requests: Sequence[Mapping[str, Any]], rate: float) -> int:
+        posting = asyncio.create_task(_post(self.box.appliances[target], self.box.way(url), requests, rate))
+        self._posting.add(posting)
+        posting.add_done_callback(self._posting.discard)
+        return len(requests)
+
     def _decide(
         self, target: str, accepts: Sequence[str] | None = None, status: int = 200, patience: float = 60.0
     ) -> None:
@@ -152,6 +166,15 @@ class Playing:
 
     def _tickets(self, target: str) -> list[dict[str, Any]]:
         return [ticket.facts() for ticket in self.box.appliances[target].tickets.by_id.values()]
+
+    def _decided(self, target: str) -> dict[str, int]:
+        tickets = self.box.appliances[target].tickets.by_id.values()
+        refused = sum(ticket.receipt not in {"", 200} for ticket in tickets)
+        return {
+            "posted": len(tickets),
+            "decided": sum(bool(ticket.decisions) for ticket in tickets),
+            "refused": refused,
+        }
 
     def _define(
         self,
@@ -178,6 +201,16 @@ class Playing:
     def _trust(self, file: str) -> None:
         if file:
             self.box.trust(file)
+
+
+async def _post(device: Device, way: Way, requests: Sequence[Mapping[str, Any]], rate: float) -> None:
+    """Post a request each `1 / rate` seconds by the clock, also while earlier ones have no receipt."""
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    async with asyncio.TaskGroup() as group:
+        for number, request in enumerate(requests):
+            await asyncio.sleep(begun + number / rate - loop.time())
+            group.create_task(device.tickets.ask(way, response_url=device.url + RESPONSE_PATH, **request))
 
 
 def _facts(device: Device, session: Session) -> dict[str, Any]:

@@ -27,6 +27,7 @@ def test_every_promise_is_kept() -> None:
     assert found["violations"] == found["surprises"] == []
     assert found["audit_verified"] is True
     assert found["outcomes"]["BSR-3001"] == 2
+    assert found["approvals"] == {"asked": 14, "right": 14, "allowed": 2, "violations": []}
 
 
 def test_a_broken_promise_is_said_and_exits_1(monkeypatch: pytest.MonkeyPatch) -> None:

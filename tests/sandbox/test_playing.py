@@ -77,6 +77,17 @@ async def test_an_event_of_any_name(box: Sandbox, do: Do, listener: HttpsServer)
     assert box.trusted == [box.ca_file]
 
 
+async def test_a_rush_of_requests(box: Sandbox, do: Do, listener: HttpsServer) -> None:
+    """Many requests are posted at a rate; how many have a decision is told without listing them."""
+    asked = [{"ticket_id": f"CHG{number}", "user": {"username": "zoë"}} for number in range(5)]
+    url = f"{listener.url}/approvals"
+    assert await do("rush", target="default", url=url, requests=asked, rate=1000.0) == 5
+    tickets = box.appliance.tickets.by_id
+    await box.appliance.until(lambda: [ticket.receipt for ticket in tickets.values()] == [200] * 5)
+    assert [ticket.fields["ticket_id"] for ticket in tickets.values()] == [one["ticket_id"] for one in asked]
+    assert await do("decided", target="default") == {"posted": 5, "decided": 0, "refused": 0}
+
+
 async def test_tickets(box: Sandbox, do: Do, listener: HttpsServer) -> None:
     """A ticket is asked about, its decisions are listed, and the appliance can refuse to take one."""
     url = f"{listener.url}/approvals"

@@ -69,7 +69,7 @@ class Evaluate(OneByOne):
     async def _judged(self, job: Job, site: Site, request: Request) -> Verdict:
         """The decision by the rules."""
         parts = self._parts
-        known = parts.cache.get(request, parts.clock.monotonic(), site.remember)
+        known = parts.cache.get(request, parts.moment(), site.remember)
         if known is not None:
             verdict = decide(request, known, site.rules, known.now)
             if verdict.allow:
@@ -92,7 +92,7 @@ class Evaluate(OneByOne):
                 parts.conditions.clear(_subject(job))
                 verdict = decide(request, findings, site.rules, findings.now)
                 if verdict.allow and site.remember and request.size <= LARGE:
-                    parts.cache.put(request, findings, parts.clock.monotonic())
+                    parts.cache.put(request, findings, parts.moment())
                 return verdict
         return late() if last is None else unreachable(last)
 

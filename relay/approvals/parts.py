@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
-from relay.approvals.cache import Cache
+from relay.approvals.cache import Cache, Moment
 from relay.approvals.ports import Forwarder, Lookups, Responder
 from relay.core.approval_job import APPROVAL, time_left
 from relay.core.approval_request import restored
@@ -133,6 +133,10 @@ class Parts:
     def open(self) -> bool:
         """Whether requests are worked on: an ordinary pause does not stop them."""
         return self.holds.news
+
+    def moment(self) -> Moment:
+        """Now, by both clocks."""
+        return self.clock.monotonic(), self.clock.wall()
 
     def waited(self, job: Job) -> float:
         """Seconds since a request came, by the clock that may be set."""

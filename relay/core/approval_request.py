@@ -11,9 +11,10 @@ from urllib.parse import unquote_to_bytes
 from relay.core.approval_fields import REQUEST_ID, RESPONSE_URL, TICKET_ID
 from relay.core.approval_values import Request
 from relay.core.canonical import canonical
-from relay.core.posts import TOKEN, Post
+from relay.core.posts import MOST_FIELDS, TOKEN, Post
 
 LONGEST_ID: Final = 255
+TOO_LARGE: Final = 6005
 
 
 class UnanswerableError(ValueError):
@@ -72,7 +73,12 @@ def restored(data: bytes) -> Request:
 def _salvaged(post: Post) -> tuple[dict[str, str], str]:
     """The fields with one value in a form that cannot be read as a whole, and what is wrong with the form."""
     found: dict[str, set[str]] = defaultdict(set)
-    for part in post.raw.split(b"&"):
+    parts = post.raw.split(b"&", MOST_FIELDS)
+    # Of more fields than any form has nothing is read: who posts such must not cost whoever waits for a decision.
+    if len(parts) > MOST_FIELDS:
+        parts = []
+    # The last field of a form that is too large was cut: half an id may be another request's.
+    for part in parts[:-1] if post.code == TOO_LARGE else parts:
         name, value = (unquote_to_bytes(text.replace(b"+", b" ")) for text in part.partition(b"=")[::2])
         found[name.decode("utf-8", "replace")].add(value.decode("utf-8", "replace"))
     found.pop(TOKEN, None)

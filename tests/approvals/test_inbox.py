@@ -11,7 +11,7 @@ from support.approvalflow import URL, World, in_world
 from relay.approvals.evaluate import Evaluate
 from relay.approvals.inbox import ApprovalInbox
 from relay.core.approval_values import Check, Door, Rule, RuleSet
-from relay.core.posts import Content, Owner, post_of
+from relay.core.posts import LONGEST_BODY, Content, Owner, post_of
 from relay.jobs.ledger import Move
 
 FORM = "application/x-www-form-urlencoded"
@@ -44,6 +44,28 @@ async def test_a_post_that_is_no_form_is_kept(world: World) -> None:
     assert await life.inbox.put(post)
     (stored,) = world.store.jobs.values()
     assert (stored.job.state, stored.job.data["code"], stored.bodies["post"]) == ("UNREADABLE", 6004, b'{"a":1}')
+
+
+WAY_BACK = f"response_url={URL}&".encode()
+
+
+@in_world()
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        # Each of its fields would cost time in which somebody else's decision waits.
+        (WAY_BACK + b"request_id=r1&ticket_id=a&ticket_id=b" + b"&" * 500, "field 4 has the name"),
+        # It is cut within an id, and what is left of that may be another request's.
+        (WAY_BACK + b"a=" + b"x" * (LONGEST_BODY - len(WAY_BACK) - 16) + b"&request_id=4711", "more than 262144 bytes"),
+    ],
+    ids=["many fields", "cut"],
+)
+async def test_of_a_form_beyond_all_measure_nobody_is_answered(world: World, body: bytes, detail: str) -> None:
+    """It is kept for an administrator."""
+    life = world.life()
+    assert await life.inbox.put(post_of(Owner("default"), "/approvals", Content(FORM, body), world.clock.wall()))
+    (stored,) = world.store.jobs.values()
+    assert (stored.job.state, detail in stored.job.data["detail"]) == ("UNREADABLE", True)
 
 
 ABSENT = [

@@ -75,7 +75,7 @@ def judge(settings: Settings, ruling: Allowed, row: Row) -> Findings:
         correlator=row.correlator,
         by=row.by,
     )
-    required = needed(servicenow.require_signature, safe=request.safe, by_operation=ruling.require_signature)
+    required = needed(servicenow.require_signature, safe=ruling.harmless, by_operation=ruling.require_signature)
     if row.signature is None:
         return Findings(required, _text(signed, 0, ""))
     text = ""

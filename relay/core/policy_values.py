@@ -48,6 +48,14 @@ class Allowed:
     require_signature: bool = False
     handed_over: bool = False
 
+    @property
+    def harmless(self) -> bool:
+        """Whether it passes unsigned where only what is not safe to repeat must be signed.
+
+        A decision may be repeated, but whoever forges one lets somebody in.
+        """
+        return self.request.safe and not self.handed_over
+
 
 @dataclass(frozen=True, slots=True)
 class TokenPlaceholder:

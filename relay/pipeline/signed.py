@@ -47,7 +47,7 @@ async def admit(parts: Parts, job: Job, record: Record, ruling: Allowed, text: s
     keys = parts.keys
     if text is None or keys is None:
         request = ruling.request
-        if needed(parts.limits.require_signature, safe=request.safe, by_operation=ruling.require_signature):
+        if needed(parts.limits.require_signature, safe=ruling.harmless, by_operation=ruling.require_signature):
             raise WorkError(4017, f"operation '{request.operation}'")
         return job
     try:

@@ -102,6 +102,23 @@ def test_work_that_is_not_signed_passes_only_where_it_may(
     scenario()
 
 
+@pytest.mark.parametrize(("required", "passes"), [(False, True), ("unsafe", False), (True, False)])
+def test_a_decision_that_is_not_signed_lets_nobody_in_where_calls_must_be(required: Any, passes: bool) -> None:
+    """It may be repeated, and yet is what nobody may forge."""
+
+    @in_world()
+    async def scenario(world: World) -> None:
+        ready(world, required=required)
+        one = world.queue.output(1, payload="allow default")
+        life = world.life()
+        await life.run(5)
+        # There is no request that it decides: what passes is told that.
+        assert ("BSR-4023" if passes else "BSR-4017") in world.queue.answer_text(one)
+        await life.stop()
+
+    scenario()
+
+
 @pytest.mark.parametrize("required", [False, "unsafe", True])
 @pytest.mark.parametrize(
     ("wrong", "code"),

@@ -66,7 +66,8 @@ class Edge:
         insert = self.box.servicenow.insert
         if not self.ids:
             self.ids["ci"] = insert("cmdb_ci", {"name": "web01"})["sys_id"]
-            self.ids["user"] = insert("sys_user", {"user_name": "admin"})["sys_id"]
+            (user,) = self.box.servicenow.tables.find("sys_user", "user_name=admin")
+            self.ids["user"] = user["sys_id"]
         row = {"assigned_to": self.ids["user"], "cmdb_ci": self.ids["ci"], "approval": "approved", "state": "-1"}
         made = insert("change_request", {**row, **values})
         self.ids[made["number"]] = made["sys_id"]

@@ -209,8 +209,13 @@ def _user(trial: _Trial, name: str, task: Task, users: Rows[User]) -> None:
 def _rule(trial: _Trial, group: str | None, task: Task, rules: RuleSet) -> Rule | None:
     """The first rule that fits.
 
-    A group that is nearly one with rules of its own, or a request without one, must not slip into the rules of others.
+    A group that is nearly one with rules of its own, a request without one, or a task whose table the relay's user may
+    not see, must not slip into the rules of others.
     """
+    if not task.table and any(rule.tables for rule in rules.rules):
+        text = "ServiceNow does not show which kind of ticket it is."
+        trial.deny("rules", "ServiceNow does not show sys_class_name", text)
+        return None
     groups = frozenset[str]().union(*(rule.groups for rule in rules.rules))
     if groups and group is None:
         trial.deny("rules", "no Jump Group", "The request does not say which Jump Group it is for.")

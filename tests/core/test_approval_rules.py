@@ -18,6 +18,7 @@ from relay.core.approval_values import (
     Rows,
     Rule,
     RuleSet,
+    Task,
     Verdict,
 )
 
@@ -210,6 +211,15 @@ def test_a_request_without_a_group_is_denied_where_groups_have_rules() -> None:
     assert decide(request, found(task()), BY_TABLE, NOON).reason == "no Jump Group"
     assert decide(request, found(task()), DEFAULT, NOON).allow
     assert decide(request, found(task()), RuleSet(()), NOON).reason == "no rule"
+
+
+def test_a_task_whose_table_is_not_shown_is_denied_where_tables_have_rules() -> None:
+    """It could be of any table: the rules of others, without a window, are not for it."""
+    rules = RuleSet((replace(DEFAULT_RULE, tables=frozenset({"change_request"}), grace=0.0), DEFAULT_RULE))
+    nameless = Task({name: value for name, value in task().values.items() if name != "sys_class_name"})
+    for one in (nameless, task(sys_class_name="")):
+        assert judged(found(one), rules).reason == "ServiceNow does not show sys_class_name"
+        assert judged(found(one), DEFAULT).allow
 
 
 # -- planned time ------------------------------------------------------------------------------------------------------

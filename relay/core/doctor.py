@@ -82,7 +82,7 @@ class Sheet:
         failed = next((check.name for check in reversed(self.checks) if check.result == "error"), "")
         for name in self.planned:
             if name not in made:
-                self.skip(name, why or f"needs {failed}")
+                self.skip(name, why or (f"needs {failed}" if failed else "there is no way to know"))
         place = {name: nth for nth, name in enumerate(self.planned)}
         return tuple(sorted(self.checks, key=lambda check: place.get(check.name, len(place))))
 

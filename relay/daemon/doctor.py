@@ -76,8 +76,8 @@ def _status(folders: Folders) -> tuple[Json, str]:
     """What the running relay says of itself; None, and why."""
     try:
         return ask(folders.sockets, folders.state, "status", within=PATIENCE), ""
-    except DaemonAway:
-        return None, "it does not run here"
+    except DaemonAway as away:
+        return None, f"none answers at {away}"
     except DaemonDenied:
         return None, "this user may not ask it"
     except DaemonError as error:

@@ -28,7 +28,7 @@ from relay.host.secrets import SecretReader
 CLOCKS, PERMISSION, PRODUCT, HEALTH = 3025, 3026, 3027, 3028
 ACCOUNT = frozenset({3005, 3006, 3015})
 """Errors that mean that there is no token."""
-_GOOD, _REFUSED = 200, 403
+_GOOD, _REFUSED, _ILL = 200, 403, 500
 _SHOWN = 5
 _LISTINGS = {"pra": "AccessSessionListing", "rs": "SupportSessionListing"}
 
@@ -80,8 +80,10 @@ class ApplianceDoctor:
         if response is not None:
             if response.status == _GOOD:
                 sheet.ok("health", "/check_health says that it is well")
-            else:
+            elif response.status >= _ILL:
                 sheet.wrong("health", HEALTH, f"/check_health: HTTP {response.status}")
+            else:
+                sheet.skip("health", f"/check_health tells nothing: HTTP {response.status}")
             await self._account(sheet)
             await self._names(sheet)
         return sheet.end()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -77,22 +78,23 @@ class ListenerDoctor:
     async def _address(self, sheet: Sheet) -> None:
         assert self.settings.listener is not None  # noqa: S101  # asked by the caller
         endpoint = self.settings.listener.listen
-        if self.status is not None:
-            wrong = [one for one in self.status["conditions"] if one["subject"] == "listener"]
-            if wrong:
-                sheet.wrong("address", TAKEN, str(wrong[0]["error"]))
-            else:
-                sheet.ok("address", f"{endpoint}: the running relay has it")
+        told = [one for one in self.status["conditions"] if one["subject"] == "listener"] if self.status else []
+        if told:
+            sheet.wrong("address", TAKEN, str(told[0]["error"]))
             return
         try:
             sockets = await bound(endpoint, listens=False)
         except OSError as error:
-            told = f"{endpoint}: {error.strerror or error}, and no relay runs here; systemd has it with its socket unit"
-            sheet.wrong("address", TAKEN, told)
+            if self.status is not None and error.errno == errno.EADDRINUSE:
+                sheet.ok("address", f"{endpoint}: the running relay has it")
+                return
+            why = f"{endpoint}: {error.strerror or error}"
+            sheet.wrong("address", TAKEN, f"{why}; no relay answers here, but systemd may hold it for one")
             return
         for one in sockets:
             one.close()
-        sheet.ok("address", f"{endpoint} is free")
+        elsewhere = "; the running relay is not there: it needs a reload, or has its socket from systemd"
+        sheet.ok("address", f"{endpoint} is free{elsewhere if self.status is not None else ''}")
 
 
 def _recordings(sheet: Sheet, folders: Sequence[Path]) -> None:

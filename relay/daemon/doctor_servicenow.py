@@ -95,7 +95,8 @@ class ServiceNowDoctor:
                 await self._rights(sheet, instance.inspection())
         except ServiceNowError as error:
             done = {check.name for check in sheet.checks}
-            at = next(name for name in sheet.planned if name not in done)
+            behind = sheet.planned[sheet.planned.index("sign-in") :]
+            at = next((name for name in behind if name not in done), behind[-1])
             sheet.wrong(at, error.number, error.detail, result="error")
         finally:
             await instance.aclose()
@@ -120,16 +121,21 @@ class ServiceNowDoctor:
         tables = [one.table for one in self._wanted]
         known = await look.dictionary(tables) if tables else {}
         user = _user(self.settings.servicenow.auth)
-        asked: dict[str, Call] = {"ecc_agent": inspection.agent_call(self.settings.relay.name)}
-        asked["journal"] = inspection.journal_call()
+        asked: dict[str, Call] = {}
+        if self.settings.servicenow.register_agent:
+            asked["ecc_agent"] = inspection.agent_call(self.settings.relay.name)
+        if self._imports():
+            asked["journal"] = inspection.journal_call()
         if user:
             asked["user"] = inspection.user_call(user, self.settings.servicenow.user_fields)
         if self._attaches():
             asked["attachments"] = inspection.attachment_call()
         for one in self._wanted:
             asked[f"table {one.table}"] = inspection.table_call(one.table, () if one.table in known else [*one.columns])
-        parts = dict(zip(asked, await look.ask([*asked.values()]), strict=True))
-        if look.batch is None:
+        parts = dict(zip(asked, await look.ask([*asked.values()]), strict=True)) if asked else {}
+        if not asked:
+            sheet.skip("Batch API", "there was nothing to ask")
+        elif look.batch is None:
             sheet.ok("Batch API", f"{len(asked)} questions in one request")
         else:
             told = f"{look.batch.detail}; every change goes by itself, which is slow"
@@ -166,13 +172,14 @@ class ServiceNowDoctor:
 
     def _others(self, sheet: Sheet, parts: Mapping[str, Part]) -> None:
         """Our record, journals and attachments."""
-        if self.settings.servicenow.register_agent:
+        if "ecc_agent" in parts:
             self._agent(sheet, parts["ecc_agent"])
-        if self._imports():
-            entries = inspection.readable(parts["journal"])
-            if entries is False:
-                told = "sys_journal_field is closed: a note of unknown outcome is not written again"
-                sheet.wrong("work notes", RIGHT, told, result="warning")
+        if "journal" in parts:
+            part = parts["journal"]
+            entries = inspection.readable(part)
+            if isinstance(part, ServiceNowError):
+                told = f"{part.detail}; while entries cannot be read, a note of unknown outcome is not written again"
+                sheet.wrong("work notes", part.number, told, result="warning")
             elif entries is None:
                 sheet.skip("work notes", "sys_journal_field shows no entry, so that nobody knows whether it would")
             else:

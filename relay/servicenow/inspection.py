@@ -120,11 +120,9 @@ class Inspection:
             if not waiting:
                 break
             rows = await self._shown(parents_call(waiting))
-            told = {row["name"]: row["super_class.name"] for row in rows if {"name", "super_class.name"} <= row.keys()}
-            parents |= {name: parent for name, parent in told.items() if name in waiting}
-            waiting = {parent for parent in parents.values() if parent} - parents.keys()
-            if not told:
-                break
+            found = {row["name"]: row["super_class.name"] for row in rows if _tells(row)}
+            parents |= {name: parent for name, parent in found.items() if name in waiting}
+            waiting = {parent for parent in found.values() if parent} - parents.keys()
         return parents
 
     async def _shown(self, call: Call) -> list[Row]:
@@ -135,6 +133,13 @@ class Inspection:
             if error.number in {_FORBIDDEN, REJECTED}:
                 return []
             raise
+
+
+def _tells(row: Row) -> bool:
+    """Whether a row of `sys_db_object` says which table it is made from, or that there is none."""
+    return {"name", "super_class", "super_class.name"} <= row.keys() and (not row["super_class"]) == (
+        not row["super_class.name"]
+    )
 
 
 def _chain(name: str, parents: Mapping[str, str]) -> list[str]:
@@ -156,7 +161,7 @@ def queue_call(agent: str) -> Call:
 
 def parents_call(names: Collection[str]) -> Call:
     """Asks which tables these are made from."""
-    return get_rows(TABLES, build(one_of("name", sorted(names))), ("name", "super_class.name"), _MANY)
+    return get_rows(TABLES, build(one_of("name", sorted(names))), ("name", "super_class", "super_class.name"), _MANY)
 
 
 def dictionary_call(names: Collection[str]) -> Call:
@@ -216,16 +221,9 @@ def shape_of(table: str, part: Part, columns: frozenset[str] | None) -> Shape:
 
 
 def readable(part: Part) -> bool | None:
-    """What the answer to `journal_call` says: whether entries can be read; None when there was none to see.
-
-    Raises:
-        ServiceNowError: it was not answered.
-
-    """
+    """What the answer to `journal_call` says: whether entries can be read; None when there was none to see."""
     if isinstance(part, ServiceNowError):
-        if part.number == _FORBIDDEN:
-            return False
-        raise part
+        return False
     return any("value" in row for row in rows_of(part)) or None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from support.doctoring import Consulted, consulted
 
 from relay.core.codes import REGISTRY
 
-BARE = {"PATH": "/usr/bin:/bin", "HOME": "/nowhere", "TERM": "dumb"}
+BARE = {name: os.environ[name] for name in ("PATH", "HOME", "COVERAGE_PROCESS_CONFIG") if name in os.environ}
 
 
 async def run(seen: Consulted, *words: str, environ: Mapping[str, str] = BARE) -> tuple[int, str, str]:

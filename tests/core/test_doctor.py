@@ -45,6 +45,8 @@ def test_several_findings_of_one_check_stay_together() -> None:
     sheet.wrong("certificate", 1026, "the server's")
     sheet.wrong("certificate", 1027, "the client's")
     assert [check.number for check in sheet.end()] == [1026, 1027, 0, 0]
+    (alone,) = Sheet("x", ("certificate",)).end()
+    assert (alone.result, alone.detail) == ("skipped", "there is no way to know")
     (skipped,) = Sheet("appliance x", ("enabled",)).end("it is not enabled")
     assert (skipped.result, skipped.detail) == ("skipped", "it is not enabled")
 

@@ -9,6 +9,7 @@ import pytest
 from support.doctoring import Consulted, consulted, named, only, skipped, wrong
 from support.proxy import ConnectProxy
 
+from relay.core.errors import ConfigError
 from relay.sandbox.faults import Fault
 
 SESSIONS = "sessions: {mode: import}\n"
@@ -159,3 +160,52 @@ async def test_an_appliance_that_says_nothing(seen: Consulted) -> None:
     seen.configure(own("timeout: 1s"), "own.yaml")
     seen.box.appliance.latency = 20
     assert wrong(await seen.appliance()) == [("latency", "error", 3003)]
+
+
+async def test_permissions_that_are_not_told(seen: Consulted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer without them is no reason to warn of any."""
+    document = "<api_information><api_version>1</api_version></api_information>"
+    monkeypatch.setattr("relay.sandbox.command._api_info", lambda *_: document)
+    checks = await seen.appliance()
+    assert wrong(checks) == []
+    assert "permissions" in skipped(checks)
+
+
+async def test_an_answer_that_is_no_document(seen: Consulted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not the answer of the Command API is told as such."""
+    for document in ("no XML", "<api_information>", "<other/>", '<error code="1">Not now.</error>'):
+        monkeypatch.setattr("relay.sandbox.command._api_info", lambda *_, document=document: document)
+        checks = await seen.appliance()
+        assert wrong(checks) == [("API", "error", 3026)]
+    assert only(checks, "API").detail == "perm_command: HTTP 200: Not now."
+
+
+async def test_a_health_page_that_tells_nothing(seen: Consulted) -> None:
+    """A page that is too large, or of another status, shows that the way is good, and nothing of the health."""
+    faults = seen.box.appliance.faults
+    faults.add(Fault("large body", path="check_health", size=1_000_000))
+    checks = await seen.appliance()
+    assert wrong(checks) == []
+    assert only(checks, "TLS").result == "ok"
+    faults.clear()
+    faults.add(Fault("status", path="check_health", status=404))
+    checks = await seen.appliance()
+    assert wrong(checks) == []
+    assert "health" in skipped(checks)
+
+
+async def test_an_account_file_that_changes_meanwhile(seen: Consulted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be used any more when the account is tried is the sign-in's."""
+
+    def fail(*_: object) -> None:
+        raise ConfigError(1009, "gone")
+
+    monkeypatch.setattr("relay.daemon.doctor_appliance.Fleet.open", fail)
+    assert wrong(await seen.appliance()) == [("sign-in", "error", 1009)]
+
+
+async def test_an_account_that_is_slow(seen: Consulted) -> None:
+    """A token and a call have a bound together; the health page was quick."""
+    seen.configure(own("timeout: 1s"), "own.yaml")
+    seen.box.appliance.faults.add(Fault("latency", lane="token", seconds=20, times=None))
+    assert wrong(await seen.appliance()) == [("sign-in", "error", 3003)]

@@ -110,7 +110,10 @@ async def test_a_listener_on_which_all_is_well(tmp_path: Path) -> None:
         assert (wrong(checks), skipped(checks)) == ([], [])
         assert "localhost, 127.0.0.1" in only(checks, "names").detail
         assert only(checks, "address").detail.endswith("is free")
-        assert only(await seen.listener(STATUS), "address").detail.endswith("the running relay has it")
+        assert "needs a reload" in only(await seen.listener(STATUS), "address").detail
+        assert seen.settings.listener is not None
+        with socket.create_server(("127.0.0.1", seen.settings.listener.listen.port)):
+            assert only(await seen.listener(STATUS), "address").detail.endswith("the running relay has it")
 
 
 async def test_no_listener(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,9 @@ from support.doctoring import Consulted, consulted, named, only, skipped, wrong
 from support.proxy import ConnectProxy
 from support.tls import Authority
 
-from relay.sandbox.schema import EVENT, SESSION, SESSION_TABLES, table
+from relay.sandbox import dictionary
+from relay.sandbox.faults import Fault
+from relay.sandbox.schema import EVENT, SESSION, SESSION_TABLES, Table, table
 
 SESSIONS = "sessions: {mode: import}\n"
 MAPPED = """\
@@ -346,3 +348,71 @@ async def test_a_key_file_that_is_gone(seen: Consulted, tmp_path: Path) -> None:
     checks = await seen.servicenow()
     assert wrong(checks) == [("files", "error", 1009)]
     assert set(skipped(checks)) == {check.name for check in checks} - {"files"}
+
+
+async def test_an_instance_without_a_clock(seen: Consulted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a Date nothing is said of the clock."""
+    monkeypatch.setattr("relay.sandbox.servicenow.formatdate", lambda *_, **__: "none")
+    checks = await seen.servicenow()
+    assert wrong(checks) == []
+    assert "clock" in skipped(checks)
+
+
+async def test_a_proxy_of_another_authority(seen: Consulted, tmp_path: Path) -> None:
+    """TLS that fails at the proxy is the proxy's; TLS that fails behind it is not."""
+    certificate = Authority(tmp_path / "other").issue()
+    async with ConnectProxy(context=certificate.context) as proxy:
+        seen.configure(f"servicenow: {{proxy: {{url: '{proxy.url}'}}}}\n", "proxy.yaml")
+        assert wrong(await seen.servicenow()) == [("proxy", "error", 2002)]
+    async with ConnectProxy() as proxy:
+        seen.configure(f"servicenow: {{proxy: {{url: '{proxy.url}'}}}}\n", "proxy.yaml")
+        ca_file = tmp_path / "other/ca.pem"
+        seen.configure(f"servicenow: {{tls: {{ca_file: {ca_file}}}}}\n", "tls.yaml")
+        checks = await seen.servicenow()
+        assert wrong(checks) == [("TLS", "error", 2002)]
+        assert only(checks, "proxy").result == "ok"
+
+
+async def test_a_dictionary_that_hides_parents(seen: Consulted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the table that one is made from is not told, its columns are not taken for missing."""
+    real = dictionary.rows
+
+    def hiding(name: str, tables: dict[str, Table]) -> Iterator[dict[str, str]]:
+        shown = real(name, tables)
+        return (row for row in shown if name != "sys_db_object" or row["name"] != "task")
+
+    seen.configure("audit: {anchor: {table: incident, field: state}}\n", "anchor.yaml")
+    assert only(await seen.servicenow(), "table incident").detail.endswith("by sys_dictionary")
+    monkeypatch.setattr(dictionary, "rows", hiding)
+    checks = await seen.servicenow()
+    assert wrong(checks) == []
+    assert "table incident" in skipped(checks)
+
+
+async def test_batches_that_fail(seen: Consulted) -> None:
+    """A server error there is told there, and nothing else is claimed."""
+    seen.box.servicenow.faults.add(Fault("status", lane="batch", times=None))
+    checks = await seen.servicenow()
+    assert wrong(checks) == [("Batch API", "error", 2008)]
+
+
+async def test_nothing_to_ask(seen: Consulted) -> None:
+    """Without an agent's record, a named user, sessions or tables there is no second question."""
+    box = seen.box
+    client = next(iter(box.servicenow.access.clients))
+    secret = box.directory / "credentials/servicenow_client"
+    way = f"{{basic: null, oauth_client: {{client_id: {client}, client_secret: {{file: {secret}}}}}}}"
+    seen.configure(f"servicenow: {{register: false, auth: {way}}}\nsessions: {{mode: off}}\n", "zz.yaml")
+    checks = await seen.servicenow()
+    assert wrong(checks) == []
+    assert {"Batch API", "user", "roles"} == set(skipped(checks))
+    assert "ecc_agent" not in {check.name for check in checks}
+
+
+async def test_a_single_question_that_fails(seen: Consulted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told of what it was for, and the others are answered."""
+    monkeypatch.setattr("relay.sandbox.servicenow.BATCH", frozenset())
+    seen.box.servicenow.faults.add(Fault("status", path="sys_journal_field", times=None))
+    checks = await seen.servicenow()
+    assert wrong(checks) == [("Batch API", "warning", 2015), ("work notes", "warning", 2008)]
+    assert only(checks, f"table {SESSION}").result == "ok"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import defaultdict
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -14,6 +15,9 @@ from relay.core.canonical import canonical
 from relay.core.posts import MOST_FIELDS, TOKEN, Post
 
 LONGEST_ID: Final = 255
+_ID: Final = re.compile(rf"[!-~]{{1,{LONGEST_ID}}}", re.ASCII)
+"""Why no spaces and no other scripts: an appliance that reads ` 4711` or full-width digits as 4711 would take the
+answer to one request for the answer to another, and nobody would have seen that two of one id came."""
 TOO_LARGE: Final = 6005
 
 
@@ -36,10 +40,8 @@ def request_of(post: Post) -> Request:
         if not fields.get(name):
             raise UnanswerableError(f"the request has no {name}")
     request_id = fields[REQUEST_ID]
-    if len(request_id) > LONGEST_ID or not request_id.isprintable():
-        raise UnanswerableError(
-            f"{REQUEST_ID} is longer than {LONGEST_ID} characters or holds some that cannot be seen"
-        )
+    if _ID.fullmatch(request_id) is None:
+        raise UnanswerableError(f"{REQUEST_ID} is longer than {LONGEST_ID} characters, or not visible ASCII")
     return Request(
         appliance=post.appliance,
         request_id=request_id,

@@ -66,8 +66,11 @@ def test_a_form_that_is_broken_elsewhere_is_a_flaw() -> None:
         ("", "no request_id"),
         ('{"request_id":"r1"}', "no request_id"),
         (f"request_id={'r' * 256}&response_url={URL}", "characters"),
-        (f"request_id=r%0A1&response_url={URL}", "cannot be seen"),
-        (f"request_id=r%00&response_url={URL}", "cannot be seen"),
+        (f"request_id=r%0A1&response_url={URL}", "not visible ASCII"),
+        (f"request_id=r%00&response_url={URL}", "not visible ASCII"),
+        (f"request_id=+4711&response_url={URL}", "not visible ASCII"),
+        (f"request_id=4711%20&response_url={URL}", "not visible ASCII"),
+        (f"request_id=%EF%BC%94711&response_url={URL}", "not visible ASCII"),
     ],
 )
 def test_who_cannot_be_answered_is_told_so(body: str, why: str) -> None:

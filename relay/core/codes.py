@@ -59,6 +59,7 @@ _ROWS = (
     Code(1026, "warning", "the relay's own certificate ends within 30 days", "renew it and replace the file; the relay takes it over by itself"),
     Code(1027, "error", "the relay's own certificate ends within 7 days or has ended", "renew it now and replace the file; the relay takes it over by itself"),
     Code(1028, "critical", "a key that signs work is too short, or is given twice", "make one of 32 random bytes, as 'openssl rand -base64 32' does, and give it to the relay and to ServiceNow"),
+    Code(1029, "warning", "other processes on this machine could read the relay's memory", "run the relay by its unit; where prctl or setrlimit is forbidden to it, let them through"),
     # 2xxx: the ServiceNow side
     Code(2001, "error", "ServiceNow cannot be reached", "check DNS, proxy and firewall for the instance's host and port", retryable=True),
     Code(2002, "error", "the TLS handshake with ServiceNow failed", "check servicenow.tls (CA file, pins, minimum version) and the clock", retryable=True),

@@ -25,6 +25,7 @@ from relay.daemon.doctor_servicenow import ServiceNowDoctor
 from relay.daemon.process import KnownSecrets
 from relay.host.clock import Clock
 from relay.host.folders import Folders
+from relay.host.hardening import exposures
 from relay.host.logs import Logs
 
 VARIABLE = "CREDENTIALS_DIRECTORY"
@@ -48,7 +49,7 @@ async def _examine(loaded: Loaded, folders: Folders, secrets: KnownSecrets, cloc
     logs.watch(asyncio.get_running_loop())
     settings = loaded.settings
     status, away = await asyncio.to_thread(_status, folders)
-    machine = MachineDoctor(loaded, folders, secrets, clock, status, away).look()
+    machine = MachineDoctor(loaded, folders, secrets, clock, status, away, exposures()).look()
     sides = [
         ServiceNowDoctor(settings, secrets, clock).look(),
         *(ApplianceDoctor(name, settings, secrets, clock).look() for name in settings.appliances),

@@ -15,6 +15,7 @@ from typing import Final
 _SET_DUMPABLE: Final = 4
 _GET_DUMPABLE: Final = 3
 PRIVATE: Final = 0o077
+AS_ROOT: Final = "it runs as root, which it never needs"
 
 
 def harden() -> None:
@@ -33,7 +34,7 @@ def exposures() -> list[str]:
     if _prctl(_GET_DUMPABLE) != 0:
         found.append("its memory can be dumped and read by other processes of its user")
     if os.geteuid() == 0:
-        found.append("it runs as root, which it never needs")
+        found.append(AS_ROOT)
     return found
 
 

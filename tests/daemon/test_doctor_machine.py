@@ -12,6 +12,7 @@ from support.tls import Authority
 from relay.core.space import KEEPSAKES, RESERVE
 from relay.daemon.doctor import with_credentials
 from relay.host.clock import Clock
+from relay.host.hardening import AS_ROOT
 
 STATUS = {"state": "working", "version": "1", "conditions": []}
 
@@ -82,6 +83,15 @@ async def test_a_folder_that_cannot_be_looked_at(tmp_path: Path, monkeypatch: py
         checks = seen.machine()
         assert wrong(checks) == [("state folder", "error", 5001)]
         assert skipped(checks) == ["disk"]
+
+
+async def test_a_process_that_is_not_guarded(tmp_path: Path) -> None:
+    """What others could do to it is a warning; that root asks is none, since the service is another user."""
+    async with consulted(tmp_path) as seen:
+        assert wrong(seen.machine(exposed=[AS_ROOT])) == []
+        checks = seen.machine(exposed=["a crash may leave its memory in a core file", AS_ROOT])
+        assert wrong(checks) == [("process", "warning", 1029)]
+        assert "root" not in only(checks, "process").detail
 
 
 async def test_the_storage_key(tmp_path: Path) -> None:

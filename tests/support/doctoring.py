@@ -62,11 +62,13 @@ class Consulted:
         """What is found of the listener."""
         return [*await ListenerDoctor(self.settings, self.secrets, self.clock, status).look()]
 
-    def machine(self, status: Json = None, away: str = "it does not run here") -> list[Check]:
+    def machine(
+        self, status: Json = None, away: str = "it does not run here", exposed: Sequence[str] = ()
+    ) -> list[Check]:
         """What is found of this machine."""
         loaded = self.loaded
         folders = find_folders({}, storage=loaded.settings.storage.directory)
-        return [*MachineDoctor(loaded, folders, self.secrets, self.clock, status, away).look()]
+        return [*MachineDoctor(loaded, folders, self.secrets, self.clock, status, away, exposed).look()]
 
 
 @asynccontextmanager

@@ -128,6 +128,10 @@ _NO_END = 3020
 _USELESS = frozenset({3008, 3013})
 _NO_RECORDING = frozenset({3021, 3022})
 _PACED = frozenset({3007, 3011})
+_SIDES = frozenset(
+    {2001, 2002, 2005, 2007, 2008, 2009, 2017, 2020, 2024, 2028, 3001, 3002, 3005, 3006, 3011, 3014, 3015, 3018}
+)
+"""The way to a side, its account or all of it fails. What came late or broke off may be about one session alone."""
 
 
 def after_report(
@@ -193,6 +197,11 @@ def after_survey(session: Job | None, *, by: str, told: float) -> str:
         return "put off"
     there = by in session.data.get("surveys", ()) and session.data.get("fetched", 0.0) >= told
     return "passed on" if there else "asked again"
+
+
+def of_the_side(error: RelayError) -> bool:
+    """Whether a step that failed with this error says of other sessions that theirs would fail now as well."""
+    return error.number in _SIDES
 
 
 def after_rows_error(error: ServiceNowError, *, tries: int) -> Verdict:

@@ -24,6 +24,7 @@ from relay.core.session_surveys import surveyed
 from relay.jobs.handler import OneByOne
 from relay.jobs.ledger import Move
 from relay.sessions.parts import BY_HAND, REPORT, SURVEYS, TROUBLE, Parts, report_on, survey_on
+from relay.sessions.rest import Rest
 
 log = structlog.get_logger("relay.sessions")
 
@@ -36,6 +37,11 @@ class Fetch(OneByOne):
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._rest = Rest(parts.clock, parts.jitter)
+
+    def open(self) -> bool:
+        """Whether the appliance is asked now."""
+        return self._parts.fetches() and self._rest.over()
 
     async def one(self, job: Job) -> None:
         """Look for a session."""
@@ -51,6 +57,7 @@ class Fetch(OneByOne):
         document = None
         try:
             document = await report_on(parts, job.lane, lsid)
+            self._rest.worked()
             report = await parts.reader.session(document, lsid)
         except ApplianceError as error:
             return self._failed(job, error, document)
@@ -118,6 +125,7 @@ class Fetch(OneByOne):
         return replace(move, data={**move.data, "surveys": told or None}, bodies={**move.bodies, **found})
 
     def _failed(self, job: Job, error: ApplianceError, document: bytes | None) -> Move:
+        self._rest.failed(job.id, error)
         number, tries = job.data.get("failed", (0, 0))
         tries = tries + 1 if number == error.number else 1
         verdict = after_fetch_error(error, tries=tries)

@@ -26,12 +26,12 @@ def stages(parts: Parts) -> list[Stage]:
 
     return [
         *(
-            Stage(f"sessions {name}", KIND, (NOTICED,), Fetch(parts), lane=name, open=parts.fetches)
-            for name in parts.sites
+            Stage(f"sessions {name}", KIND, (NOTICED,), one, lane=name, open=one.open)
+            for name, one in ((name, Fetch(parts)) for name in parts.sites)
         ),
         *(
-            Stage(f"session rows {name}", KIND, (FETCHED,), Write(parts), lane=name, open=parts.open, workers=WRITERS)
-            for name in parts.sites
+            Stage(f"session rows {name}", KIND, (FETCHED,), one, lane=name, open=one.open, workers=WRITERS)
+            for name, one in ((name, Write(parts)) for name in parts.sites)
         ),
         *(
             Stage(f"notes {name}", KIND, (WRITTEN,), Note(parts), lane=name, open=parts.open, workers=WRITERS)

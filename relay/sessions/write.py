@@ -18,6 +18,7 @@ from relay.core.session_rows import RowSettings, event_rows, lookups, session_ro
 from relay.jobs.handler import OneByOne
 from relay.jobs.ledger import Move
 from relay.sessions.parts import Parts, delay, stored_report
+from relay.sessions.rest import Rest
 
 log = structlog.get_logger("relay.sessions")
 
@@ -32,6 +33,11 @@ class Write(OneByOne):
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._rest = Rest(parts.clock, parts.jitter)
+
+    def open(self) -> bool:
+        """Whether ServiceNow is asked now."""
+        return self._parts.open() and self._rest.over()
 
     async def one(self, job: Job) -> None:
         """Write a session as far as it goes now."""
@@ -45,6 +51,7 @@ class Write(OneByOne):
         except ServiceNowError as error:
             await self._failed(step.job, error)
         else:
+            self._rest.worked()
             self._parts.conditions.clear(_subject(job))
 
     async def _prepare(self, step: _Step, report: SessionReport, rows: RowSettings) -> None:
@@ -76,6 +83,7 @@ class Write(OneByOne):
         await step.on("written", written=None, row=session, due=entries, left=None)
 
     async def _failed(self, job: Job, error: ServiceNowError) -> None:
+        self._rest.failed(job.id, error)
         tries = job.data.get("tries", 0) + 1
         verdict = after_rows_error(error, tries=tries)
         log.warning("sessions.not_written", appliance=job.lane, code=error.code, error=error.text, tries=tries)

@@ -24,6 +24,7 @@ from relay.core.approval_job import (
     goes_on,
     other,
     overtaken,
+    turned_off,
 )
 from relay.core.approval_values import Answer, Encoding
 from relay.core.errors import ApplianceError, InternalError
@@ -65,12 +66,14 @@ class Deliver(OneByOne):
     def _ends(self, job: Job) -> Move | None:
         """The move instead of a try, None when a try may be made."""
         parts, allow = self._parts, job.data["response"] == "allow"
-        left = parts.left(job)
+        left, off = parts.left(job), parts.sites[job.lane].mode == "off"
         if allow and "contradicted" in job.data:
             return Move(job, "given up")
-        if allow and left == 0.0 and job.state == DECIDED:
+        if allow and job.state == DECIDED and (off or left == 0.0):
             verdict = overtaken() if job.data["life"] == parts.life else overdue(parts, job)
-            return Move(job, "withdrawn", data=decided(job, verdict))
+            return Move(job, "withdrawn", data=decided(job, turned_off() if off else verdict))
+        if allow and off:
+            return Move(job, "given up", data={"code": NOT_TAKEN})
         tries, deadline = job.data.get("tries", 0), parts.sites[job.lane].deadline
         if (allow or tries) and not goes_on(
             allow=allow, left=left, deadline=deadline, wall=parts.waited(job), tries=tries

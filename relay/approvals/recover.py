@@ -7,8 +7,10 @@ import structlog
 from relay.approvals.deliver import Abandoned
 from relay.approvals.evaluate import overdue, refuse
 from relay.approvals.parts import KIND, Parts, decided
-from relay.core.approval_job import DECIDED, RECEIVED, SENDING, SENT, WAITING
+from relay.core.approval_job import DECIDED, RECEIVED, SENDING, SENT, WAITING, turned_off
+from relay.core.approval_values import Verdict
 from relay.core.errors import ApplianceError
+from relay.core.jobs import Job
 from relay.jobs.ledger import Move
 
 log = structlog.get_logger("relay.approvals")
@@ -35,8 +37,14 @@ async def recover(parts: Parts) -> None:
     decisions = await parts.store.select(KIND, [DECIDED, SENT], ALL)
     await parts.ledger.apply([Move(job, "found at start") for job in decisions if job.not_before])
     # After a reload a request may still be open; of an earlier life none is, whatever its decision would be.
-    waiting = await parts.store.select(KIND, [WAITING], ALL)
-    over = {job.id for job in waiting if parts.left(job) == 0.0}
-    parts.requests.waiting.update(job.id for job in waiting if job.id not in over)
-    moves = [Move(job, "decided", data=decided(job, overdue(parts, job))) for job in waiting if job.id in over]
+    waiting = [(job, _ended(parts, job)) for job in await parts.store.select(KIND, [WAITING], ALL)]
+    parts.requests.waiting.update(job.id for job, verdict in waiting if verdict is None)
+    moves = [Move(job, "decided", data=decided(job, verdict)) for job, verdict in waiting if verdict is not None]
     await parts.ledger.apply(moves)
+
+
+def _ended(parts: Parts, job: Job) -> Verdict | None:
+    """The denial of a request that does not wait any longer for a decision of ServiceNow's own."""
+    if parts.sites[job.lane].mode == "off":
+        return turned_off()
+    return overdue(parts, job) if parts.left(job) == 0.0 else None

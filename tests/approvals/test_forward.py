@@ -186,6 +186,39 @@ async def test_a_reload_leaves_open_what_is_open(world: World) -> None:
 
 
 @in_world(mode="forward")
+async def test_who_turns_approvals_off_lets_nobody_in_any_more(world: World) -> None:
+    """A request that is open at the reload is denied at once, and its decision comes too late."""
+    first = world.life()
+    await first.ask()
+    await first.stop()
+    world.name, world.site["mode"] = first.parts.life, "off"
+    life = world.life()
+    await life.run(2)
+    assert await life.settling.settle("default", LATER, "rec1") == "closed"
+    assert (world.box.got(), "turned off" in world.box.said()) == ("deny", True)
+    assert not life.settling.waiting()
+    await life.stop()
+
+
+@in_world()
+@pytest.mark.parametrize(("fault", "got", "state"), [("closed", "deny", "DELIVERED"), ("503", "", "UNDELIVERED")])
+async def test_an_allow_on_its_way_ends_when_approvals_are_turned_off(
+    world: World, fault: str, got: str, state: str
+) -> None:
+    """One that surely did not leave becomes a denial; one that may have arrived is not repeated."""
+    world.box.faults["r1"].extend([fault] * 1000)
+    first = world.life()
+    await first.ask()
+    await first.crash()
+    world.name, world.site["mode"] = first.parts.life, "off"
+    world.mend()
+    life = world.life()
+    await life.run(5)
+    assert (world.box.got(), world.state()) == (got, state)
+    await life.stop()
+
+
+@in_world(mode="forward")
 async def test_a_decision_that_could_not_be_stored_is_none(world: World) -> None:
     """Who brings it hears that nobody knows, and may bring it again."""
     life = world.life()

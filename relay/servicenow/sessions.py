@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -15,7 +16,7 @@ from relay.servicenow import journal, session_files
 from relay.servicenow.batcher import Batcher
 from relay.servicenow.session import Lane
 from relay.servicenow.session_files import Attached
-from relay.servicenow.session_links import find_links
+from relay.servicenow.session_links import REFUSALS, find_links
 from relay.servicenow.session_tables import RowWriter
 
 log = structlog.get_logger("relay.servicenow")
@@ -93,11 +94,23 @@ class SessionRecords:
 
     async def has(self, row: Row) -> bool:
         """Whether there is a row of this key."""
-        return await self._writers[row.table].has(row)
+        with self._doubting():
+            return await self._writers[row.table].has(row)
 
     async def upsert(self, row: Row) -> str:
         """Insert the row, or change the one of its key; returns its sys_id."""
-        return (await self._writers[row.table].upsert(row)).sys_id
+        with self._doubting():
+            return (await self._writers[row.table].upsert(row)).sys_id
+
+    @contextlib.contextmanager
+    def _doubting(self) -> Iterator[None]:
+        """After a refusal the next session asks anew whether the tables are there: somebody may have removed them."""
+        try:
+            yield
+        except ServiceNowError as error:
+            if error.number in REFUSALS:
+                self._there = False
+            raise
 
     async def insert(self, rows: Sequence[Row]) -> None:
         """Insert those rows of one table that are not there.
@@ -109,7 +122,8 @@ class SessionRecords:
         results = await self._writers[rows[0].table].add(rows) if rows else []
         errors = [one for one in results if isinstance(one, ServiceNowError)]
         if errors:
-            raise max(errors, key=lambda error: (error.maybe_sent, error.retryable))
+            with self._doubting():
+                raise max(errors, key=lambda error: (error.maybe_sent, error.retryable))
 
     async def note(self, task: Place, text: str) -> None:
         """Add a work note to a task; never repeat it without `entered`."""

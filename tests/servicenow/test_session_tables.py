@@ -158,6 +158,22 @@ async def test_tables_that_are_not_there(box: Sandbox, instance: Instance) -> No
     assert not await instance.sessions([]).tables()
 
 
+@pytest.mark.parametrize("name", [SESSION, EVENT])
+@pytest.mark.parametrize("named", [True, False])
+async def test_tables_that_are_removed_later(box: Sandbox, instance: Instance, name: str, *, named: bool) -> None:
+    """One session finds out; those after it come without rows, or wait where the configuration names the tables."""
+    records = instance.sessions([Table(SESSION), Table(EVENT)], named=named)
+    assert await records.tables()
+    box.servicenow.tables.drop(name)
+    with pytest.raises(ServiceNowError, match="BSR-2015"):
+        await (records.upsert(row_of(1)) if name == SESSION else records.insert(events(2)))
+    if named:
+        with pytest.raises(ServiceNowError, match="BSR-2028"):
+            await records.tables()
+    else:
+        assert not await records.tables()
+
+
 async def test_tables_that_the_configuration_names_must_be_there(box: Sandbox, instance: Instance) -> None:
     """A missing one is an error that passes when somebody makes it, and that is asked for each time."""
     box.servicenow.tables.drop(EVENT)

@@ -87,25 +87,36 @@ class Runner:
     async def _loop(self, drive: _Drive, group: asyncio.TaskGroup) -> None:
         name = f"stage {drive.stage.name}"
         slots = asyncio.Semaphore(drive.stage.workers)
+
+        def ended(_: object) -> None:
+            drive.calls -= 1
+            slots.release()
+
         while not self._ends(drive):
             self._beats.beat(name, LONGEST_SLEEP + 2 * drive.stage.longest)
             async with slots:
                 # Waiting for the slot may have taken long: what was told to stop meanwhile takes nothing more.
-                jobs = [] if self._ends(drive) else await self._take(drive)
-            if not jobs:
+                calls = [] if self._ends(drive) else await self._take(drive)
+            if not calls:
                 if not self._ends(drive):
                     await self._sleep(drive)
                 continue
-            await slots.acquire()
-            handling = group.create_task(self._handle(drive, jobs), name=f"{name}: {jobs[0].id}")
-            handling.add_done_callback(lambda _done: slots.release())
+            for jobs in calls:
+                await slots.acquire()
+                drive.calls += 1
+                handling = group.create_task(self._handle(drive, jobs), name=f"{name}: {jobs[0].id}")
+                handling.add_done_callback(ended)
         self._beats.end(name)
 
     def _ends(self, drive: _Drive) -> bool:
         return self._stopping and (not drive.stage.drains or (drive.empty and not self._held))
 
-    async def _take(self, drive: _Drive) -> list[Job]:
-        """Due jobs for one call of the stage, marked as held; none when the stage is closed or nothing is due."""
+    async def _take(self, drive: _Drive) -> list[list[Job]]:
+        """Due jobs for calls of the stage, marked as held; none when the stage is closed or nothing is due.
+
+        Why for several calls at once where each takes one job: a look at the store may wait for the disk, and as many
+        looks a second would bound the jobs a second.
+        """
         stage = drive.stage
         drive.wake.clear()
         drive.empty = False
@@ -114,12 +125,14 @@ class Runner:
         if not stage.open():
             drive.empty = True
             return []
+        batches = stage.size() > 1
+        free = stage.workers - drive.calls
         try:
-            jobs = await self._due(drive)
+            jobs = await self._due(drive, stage.size() if batches else free)
             linger = stage.linger()
-            if jobs and linger and len(jobs) < stage.size() and not self._stopping:
+            if jobs and linger and batches and len(jobs) < stage.size() and not self._stopping:
                 await asyncio.sleep(linger)
-                jobs = await self._due(drive)
+                jobs = await self._due(drive, stage.size())
             if not jobs:
                 drive.empty = True
                 # By the moment of the look that found nothing: what fell due since then would else be seen by neither.
@@ -131,14 +144,16 @@ class Runner:
             return []
         self._conditions.clear("store")
         self._held.update(job.id for job in jobs)
-        return jobs
+        if batches:
+            return [jobs] if jobs else []
+        return [[job] for job in jobs]
 
-    async def _due(self, drive: _Drive) -> list[Job]:
+    async def _due(self, drive: _Drive, most: int) -> list[Job]:
         stage = drive.stage
         now = drive.steady = self._clock.monotonic()
         resting = {job for job, (_, until) in self._rests.items() if until > now}
         passed_over = self._held | resting
-        size = max(1, stage.size())
+        size = max(1, most)
         limit = size + len(passed_over)
         passed_over |= self._waits.not_over()
         while True:
@@ -238,3 +253,4 @@ class _Drive:
         self.looked = 0.0
         self.steady = 0.0
         self.next_due: float | None = None
+        self.calls = 0

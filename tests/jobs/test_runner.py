@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from support.bench import Bench, on_bench
@@ -67,6 +68,28 @@ async def test_no_more_calls_run_than_the_stage_has_workers(bench: Bench) -> Non
     assert len(bench.handled) == 8
     assert max(most) == 3
     assert bench.runner.busy == 0
+    await bench.stop()
+
+
+@on_bench
+async def test_free_workers_share_one_look_at_the_store(bench: Bench) -> None:
+    """Where a look takes long, as many jobs as workers are free begin after each, every one in a call of its own."""
+    due, looks = bench.store.due, 0
+
+    async def slow(*args: Any) -> list[Job]:
+        nonlocal looks
+        looks += 1
+        await asyncio.sleep(1.0)
+        return await due(*args)
+
+    bench.store.due = slow  # type: ignore[method-assign]
+    await bench.add(*"abcd")
+    bench.start(bench.stage(workers=3))
+    await asyncio.sleep(1.5)
+    assert [names for _, names in bench.calls] == [["a"], ["b"], ["c"]]
+    assert looks == 2  # the second is under way
+    await asyncio.sleep(1.0)
+    assert bench.handled == ["a", "b", "c", "d"]
     await bench.stop()
 
 

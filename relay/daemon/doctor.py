@@ -78,7 +78,7 @@ def _status(folders: Folders) -> tuple[Json, str]:
     try:
         return ask(folders.sockets, folders.state, "status", within=PATIENCE), ""
     except DaemonAway as away:
-        return None, f"none answers at {away}"
+        return None, f"no relay answers at {away}"
     except DaemonDenied:
         return None, "this user may not ask it"
     except DaemonError as error:

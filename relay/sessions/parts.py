@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from relay.core.errors import ApplianceError, InternalError, RelayError
 from relay.core.jobs import Job
@@ -39,6 +41,9 @@ BY_HAND = "hand"
 TROUBLE = Backoff(first=2.0, longest=300.0)
 _LISTINGS = {"pra": "AccessSessionListing", "rs": "SupportSessionListing"}
 _REPORTS = {"pra": "AccessSession", "rs": "SupportSession"}
+LARGE = 256 * 1024
+"""Bytes of a report from which a thread makes its rows; those of a smaller one take some milliseconds."""
+T = TypeVar("T")
 _OK = 200
 _SERVER_ERRORS = 500
 
@@ -172,12 +177,31 @@ async def listing_of(parts: Parts, appliance: str, since: int, seconds: int = 0)
 
 async def stored_report(parts: Parts, job: Job) -> SessionReport:
     """The report of a job that has one, with its surveys, and without what the configuration wants nothing of."""
-    report = await parts.reader.session(await _body(parts, job, REPORT), job.data["lsid"])
+    return (await stored(parts, job)).report
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A report, and whether it is so large that what is made of it is made in a thread."""
+
+    report: SessionReport
+    large: bool
+
+    async def make(self, work: Callable[[], T]) -> T:
+        """What `work` makes of the report, without holding up anything else."""
+        return await asyncio.to_thread(work) if self.large else work()
+
+
+async def stored(parts: Parts, job: Job) -> Stored:
+    """The report of a job that has one, as `stored_report` gives it."""
+    document = await _body(parts, job, REPORT)
+    report = await parts.reader.session(document, job.data["lsid"])
     if report is None:
         raise InternalError(9001, f"the report of the session {job.data['lsid']} holds none")
     for by in job.data.get("surveys", ()):
         report = with_surveys(report, by, await parts.reader.surveys(await _body(parts, job, SURVEYS[by]), by))
-    return without_recordings(report) if parts.sites[job.lane].recordings == "none" else report
+    report = without_recordings(report) if parts.sites[job.lane].recordings == "none" else report
+    return Stored(report, len(document) > LARGE)
 
 
 async def _body(parts: Parts, job: Job, name: str) -> bytes:

@@ -17,7 +17,7 @@ from relay.core.session_report import SessionReport
 from relay.core.session_rows import RowSettings, event_rows, lookups, session_row
 from relay.jobs.handler import OneByOne
 from relay.jobs.ledger import Move
-from relay.sessions.parts import Parts, delay, stored_report
+from relay.sessions.parts import Parts, Stored, delay, stored
 from relay.sessions.rest import Rest
 
 log = structlog.get_logger("relay.sessions")
@@ -41,13 +41,13 @@ class Write(OneByOne):
 
     async def one(self, job: Job) -> None:
         """Write a session as far as it goes now."""
-        report = await stored_report(self._parts, job)
+        found = await stored(self._parts, job)
         rows = self._parts.sites[job.lane].rows
         # The last word on how far it came is the job's, which each step replaces.
         step = _Step(self._parts, job)
         try:
-            await self._prepare(step, report, rows)
-            await self._write(step, report, rows)
+            await self._prepare(step, found.report, rows)
+            await self._write(step, found, rows)
         except ServiceNowError as error:
             await self._failed(step.job, error)
         else:
@@ -63,20 +63,20 @@ class Write(OneByOne):
         links = {link: [place.table, place.sys_id] for link, place in found.items()}
         known = step.job.data.get("known")
         if known is None:
-            known = await records.has(session_row(report, rows)) if await records.tables() else "unsure"
+            known = await records.has(session_row(_named(report), rows)) if await records.tables() else "unsure"
         await step.on("part written", links=links, known=known, written=0)
 
-    async def _write(self, step: _Step, report: SessionReport, rows: RowSettings) -> None:
-        records = self._parts.records[step.job.lane]
+    async def _write(self, step: _Step, found: Stored, rows: RowSettings) -> None:
+        report, records = found.report, self._parts.records[step.job.lane]
         links = {link: sys_id for link, (_, sys_id) in step.job.data["links"].items()}
         entries = due(report, links, rows)
         if not await records.tables():
             await step.on("written", written=None, due=entries, left=None)
             return
-        session = await records.upsert(session_row(report, rows, links))
+        session = await records.upsert(await found.make(lambda: session_row(report, rows, links)))
         written = step.job.data["written"]
         left = islice(event_rows(report, rows, session), written, None)
-        while chunk := list(islice(left, CHUNK)):
+        while chunk := await found.make(lambda: list(islice(left, CHUNK))):
             await records.insert(chunk)
             written += len(chunk)
             await step.on("part written", written=written)
@@ -94,6 +94,11 @@ class Write(OneByOne):
             await self._parts.ledger.step(Move(job, verdict.event, data={"tries": tries}, wait=wait))
             return
         await self._parts.ledger.step(Move(job, verdict.event, data={"tries": None, "code": verdict.code}))
+
+
+def _named(report: SessionReport) -> SessionReport:
+    """A report of which only the session is known: all that a row's key is made of."""
+    return SessionReport(lsid=report.lsid)
 
 
 def _subject(job: Job) -> str:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.living import QUICK, Living, living
 
+from relay.core.session_rows import event_rows, session_row
 from relay.sandbox.faults import Action, Fault
 from relay.sandbox.lifelike import Lives, Script
 from relay.sandbox.scenes import REPEATED
 from relay.sandbox.sessionoracle import SessionSummary, Terms, check_sessions
+from relay.sessions import parts, write
 
 ALL = f"{QUICK}sessions: {{events: all}}\n"
 
@@ -44,6 +48,33 @@ async def test_everything_of_a_session_comes_home(tmp_path: Path) -> None:
             if row["event_type"].endswith("Exit Survey") and row["details"].startswith('{"by"')
         }
         assert surveys == {"How satisfied are you?: Très satisfait & happy"}
+
+
+@pytest.mark.parametrize("large", [True, False])
+async def test_rows_of_a_large_report_are_made_beside_everything_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, large: bool
+) -> None:
+    """In a thread, so that neither a decision nor a heartbeat waits for them; and they are the same rows."""
+    makers: set[bool] = set()
+    made_row, made_events = session_row, event_rows
+
+    def noted(*arguments: Any) -> Any:
+        if len(arguments) > 2:  # to be written, and not only looked for
+            makers.add(threading.current_thread() is threading.main_thread())
+        return made_row(*arguments)
+
+    def each(*arguments: Any) -> Any:
+        for row in made_events(*arguments):
+            makers.add(threading.current_thread() is threading.main_thread())
+            yield row
+
+    monkeypatch.setattr(write, "session_row", noted)
+    monkeypatch.setattr(write, "event_rows", each)
+    monkeypatch.setattr(parts, "LARGE", 10 if large else 10_000_000)
+    async with living(tmp_path, listens=True, drop_in=ALL) as made:
+        happen(made, "default", 1)
+        assert (await judged(made, 1)).violations == ()
+    assert makers == {not large}
 
 
 @pytest.mark.parametrize("action", ["reset after", "status after"])

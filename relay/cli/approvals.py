@@ -11,8 +11,8 @@ from relay.cli.asking import as_json, ask_daemon, with_config
 from relay.cli.output import FAILED, WARNINGS, data, plain, print_json, print_table, say
 from relay.core.jobs import Json
 
-WITHIN = 150.0
-"""Seconds; a deadline is two minutes at most."""
+WITHIN = 90.0
+"""Seconds that the relay may take: it waits for ServiceNow a minute at most."""
 SYMBOLS = {"equal": "=", "less": "<", "greater": ">"}
 _DELIVERED = {True: "yes", False: "no", None: "not yet"}
 

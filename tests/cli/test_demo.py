@@ -11,9 +11,11 @@ from click.testing import CliRunner
 
 from relay.cli import demo
 from relay.cli.daemon_process import DaemonProcess
+from relay.cli.demo_approvals import Approvals, Case
 from relay.cli.main import main
 from relay.sandbox.box import Sandbox
 from relay.sandbox.oracle import Summary
+from relay.sandbox.tickets import Decision, Ticket
 
 
 def test_every_promise_is_kept() -> None:
@@ -45,6 +47,20 @@ def test_a_broken_promise_is_said_and_exits_1(monkeypatch: pytest.MonkeyPatch) -
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("executed more than once")]
     assert line.split()[-1] == "1"
     assert done.stdout.splitlines()[-1] == "NOT every promise was kept"
+
+
+async def test_a_wrong_decision_is_no_success() -> None:
+    """Requests that nobody took are none; one that is decided otherwise than it must be is told with what came."""
+    async with Sandbox.start(products=("pra",), relay_port=0) as box:
+        approvals = Approvals(box, "default")
+        await approvals.ask(0.0)
+        assert (approvals.judge().good, approvals.asked) == (False, 0)
+        ticket = Ticket("1", {"ticket_id": "CHG1"}, receipt=200, decisions=[Decision("deny", "no", "", {})])
+        approvals._asked.append((Case("CHG1"), ticket))
+        found = approvals.judge()
+        assert (found.good, found.right, found.violations) == (False, 0, ("CHG1: the decision is wrong: deny no",))
+        ticket.decisions.clear()
+        assert approvals.judge().violations[-1] == "CHG1: the decision is wrong: none"
 
 
 async def test_a_daemon_that_was_not_started_cannot_be_asked(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ from relay.core.approval_values import (
 from relay.core.instant import epoch, written
 
 LONGEST_NAME: Final = 255
-"""Characters of a ticket's number or a user's name; ServiceNow's columns have fewer."""
+"""Characters of a ticket's number, a user's name or a Jump Group's; ServiceNow's columns have fewer."""
 _SYS_ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _NUMBER: Final = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?", re.ASCII)
 _WORDS: Final = {"equal": "as wanted", "less": "less", "greater": "greater"}
@@ -219,6 +219,9 @@ def _rule(trial: _Trial, group: str | None, task: Task, rules: RuleSet) -> Rule 
     groups = frozenset[str]().union(*(rule.groups for rule in rules.rules))
     if groups and group is None:
         trial.deny("rules", "no Jump Group", "The request does not say which Jump Group it is for.")
+        return None
+    if groups and len(group or "") > LONGEST_NAME:  # to look for one that it is like would keep others waiting
+        trial.deny("rules", "the Jump Group's name is too long", "The request's Jump Group has no name of one.")
         return None
     if group is not None and group not in groups and any(_alike(group, one) for one in groups):
         text = f"The Jump Group '{shown(group)}' is written otherwise in the relay's rules."

@@ -213,6 +213,13 @@ def test_a_request_without_a_group_is_denied_where_groups_have_rules() -> None:
     assert decide(request, found(task()), RuleSet(()), NOON).reason == "no rule"
 
 
+def test_a_group_that_no_group_can_be_called_is_denied_where_groups_have_rules() -> None:
+    """Nothing is made of what it may be like: that would take seconds in which others wait."""
+    long = "\ufdfa" * 256
+    assert judged(found(task()), BY_TABLE, jump_item__group=long).reason == "the Jump Group's name is too long"
+    assert judged(found(task()), DEFAULT, jump_item__group=long).allow
+
+
 def test_a_task_whose_table_is_not_shown_is_denied_where_tables_have_rules() -> None:
     """It could be of any table: the rules of others, without a window, are not for it."""
     rules = RuleSet((replace(DEFAULT_RULE, tables=frozenset({"change_request"}), grace=0.0), DEFAULT_RULE))

@@ -85,7 +85,7 @@ class Evaluate(OneByOne):
                 tries, last = tries + 1, error
                 log.warning("approvals.not_asked", appliance=job.lane, code=error.code, error=error.text, tries=tries)
                 parts.conditions.fail(_subject(job), error)
-                if not error.retryable:
+                if not error.retryable or _too_late(error, parts.left(job)):
                     return unreachable(error)
                 await asyncio.sleep(min(left, LOOK.delay(tries, parts.jitter(), error.after)))
             else:
@@ -117,7 +117,7 @@ class Evaluate(OneByOne):
                 parts.conditions.fail(_subject(job), error)
                 if error.maybe_sent:
                     return  # it may be there, and its decision may come
-                if not error.retryable:
+                if not error.retryable or _too_late(error, parts.left(job)):
                     await settle(parts, job, unreachable(error))
                     return
                 await asyncio.sleep(min(left, LOOK.delay(tries, parts.jitter(), error.after)))
@@ -171,6 +171,14 @@ async def refuse(parts: Parts, job: Job, error: ApplianceError) -> None:
     await parts.audit.append([{**audit_line(job, "refused"), **told}])
     await parts.ledger.step(Move(job, "refused", data={"code": error.number, "reason": error.detail}))
     parts.requests.drop(job.id)
+
+
+def _too_late(error: ServiceNowError, left: float) -> bool:
+    """Whether ServiceNow wants not to be asked again before a request's time is over.
+
+    To wait for that would help nobody, and would keep a worker from those who came later.
+    """
+    return error.after is not None and error.after >= left
 
 
 def _subject(job: Job) -> str:

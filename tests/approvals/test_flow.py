@@ -88,9 +88,9 @@ async def test_servicenow_that_hangs_is_a_denial_at_the_deadline(world: World) -
 
 
 @in_world()
-@pytest.mark.parametrize(("fault", "text"), [("forbidden", "BSR-2015"), ("bug", "BSR-9001")])
+@pytest.mark.parametrize(("fault", "text"), [("forbidden", "BSR-2015"), ("busy", "BSR-2007"), ("bug", "BSR-9001")])
 async def test_what_no_waiting_mends_is_denied_at_once(world: World, fault: str, text: str) -> None:
-    """A refusal by ServiceNow, or a fault of ours."""
+    """A refusal by ServiceNow, one that lasts beyond the deadline, or a fault of ours."""
     world.snow.faults.append(fault)
     life = world.life()
     await life.ask()

@@ -139,8 +139,11 @@ async def test_what_surely_did_not_get_there_is_handed_on_again(world: World) ->
     await life.stop()
 
 
+FAULTS = [("forbidden", 3), ("busy", 3), ("down", DEADLINE + 1), ("hangs", DEADLINE + 1)]
+
+
 @in_world(mode="forward")
-@pytest.mark.parametrize(("fault", "wait"), [("forbidden", 3), ("down", DEADLINE + 1), ("hangs", DEADLINE + 1)])
+@pytest.mark.parametrize(("fault", "wait"), FAULTS)
 async def test_what_cannot_be_handed_on_is_denied(world: World, fault: str, wait: float) -> None:
     """At once when no waiting helps, else at the deadline."""
     world.snow.faults.extend([fault] * 1000)

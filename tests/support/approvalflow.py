@@ -115,6 +115,8 @@ class FakeSnow:
             match fault:
                 case "down":
                     raise ServiceNowError(2001, "down")
+                case "busy":
+                    raise ServiceNowError(2007, "busy", after=DEADLINE)
                 case "lost":
                     raise ServiceNowError(2004, "lost", maybe_sent=True)
                 case "forbidden":

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from relay.config.leaves import Choice, Duration, Known, Size, Text, WordOr
-from relay.config.section import Boolean, Check, Column, Conflict, DottedColumn, File, Section
+from relay.config.section import Boolean, Check, Column, Conflict, DottedColumn, File, Section, Table
 from relay.config.template import NoteTemplate
 from relay.core.approval_fields import REQUEST_FIELDS, RESPONSE_PATH
 from relay.core.jobs import Json
 from relay.core.recordings import DEFAULT_PATTERN, PATTERN, problem_of
+from relay.core.session_rows import EVENT_COLUMNS, LINKS, SESSION_COLUMNS
 
 
 class TableMapping(Section):
     """A table of ServiceNow and those of its columns that are not called as the relay calls them."""
 
-    table: Column = Field(description="The table's name.")
+    table: Table = Field(description="The table's name.")
     fields: Mapping[Column, Column] = Field(default={}, description="The relay's name of a column, and the table's.")
 
 
@@ -31,6 +33,25 @@ class SessionTables(Section):
     event: TableMapping = Field(
         default=TableMapping(table="x_bsr_relay_session_event"), description="One row for each selected event."
     )
+
+    def checks(self) -> tuple[Check, ...]:
+        """What is mapped are columns that the relay has."""
+        return self._session, self._event
+
+    def _session(self) -> Iterator[Conflict]:
+        yield from _strangers("session", self.session.fields, (*SESSION_COLUMNS, *LINKS))
+
+    def _event(self) -> Iterator[Conflict]:
+        yield from _strangers("event", self.event.fields, EVENT_COLUMNS)
+
+
+def _strangers(table: str, mapped: Iterable[str], columns: Sequence[str]) -> Iterator[Conflict]:
+    """Names that are mapped and mean no column: their values would go nowhere."""
+    for name in mapped:
+        if name not in columns:
+            near = difflib.get_close_matches(name, columns, n=1)
+            meant = f"did you mean '{near[0]}'?" if near else "docs/sessions.md has those that there are"
+            yield Conflict(f"the relay has no column '{name}'; {meant}", (table, "fields", name))
 
 
 EventType = Annotated[str, Text("an event type", example="File Upload", longest=80)]
@@ -169,7 +190,7 @@ class RuleSettings(Section):
     A rule without `tables` fits every table, one without `jump_groups` every group.
     """
 
-    tables: tuple[Column, ...] = Field(
+    tables: tuple[Table, ...] = Field(
         default=(),
         examples=[["change_request"]],
         description="Tables of tasks that it is for, not those that extend them. Absent: any. A check of a column that "

@@ -32,6 +32,7 @@ from relay.config.section import (
     NotKnownError,
     Secret,
     Section,
+    Table,
     Timeout,
 )
 from relay.config.values import Endpoint, SecretRef
@@ -252,7 +253,7 @@ class StorageSettings(Section):
 class AnchorSettings(Section):
     """A ServiceNow table that checkpoints of the audit log are written to."""
 
-    table: Column = Field(examples=["u_relay_checkpoint"], description="The table's name.")
+    table: Table = Field(examples=["u_relay_checkpoint"], description="The table's name.")
     field: Column = Field(examples=["u_checkpoint"], description="The column that takes the checkpoint.")
 
 

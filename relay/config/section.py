@@ -20,6 +20,7 @@ Name = Annotated[
     str, Text("a name of letters, digits, '.', '_' and '-'", r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "default", 64)
 ]
 Account = Annotated[str, Text("a name", example="svc.relay", longest=256)]
+Table = Annotated[str, Text("a table's name", r"[a-z][a-z0-9_]{0,79}", "u_remote_session", 80)]
 Column = Annotated[str, Text("a column's name", r"[a-z][a-z0-9_]{0,79}", "user_name", 80)]
 DottedColumn = Annotated[str, Text("a column, dots lead on", r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*){0,4}", "state")]
 Boolean = Annotated[bool, Flag()]

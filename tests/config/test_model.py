@@ -318,7 +318,7 @@ def test_rules_of_approvals(tmp_path: Path) -> None:
     ("old", "new", "line", "where"),
     [
         ("window: true, ", "", 14, "approvals.rules[0].grace: grace means nothing without window: true"),
-        ("[change_request]", "[change^x]", 14, "approvals.rules[0].tables[0]: write a column's name"),
+        ("[change_request]", "[change^x]", 14, "approvals.rules[0].tables[0]: write a table's name"),
         ("grace: 15m", "grace: 8d", 14, "approvals.rules[0].grace: write a duration from 0s to 7d"),
         ("field: state, ", "", 15, "approvals.rules[1].overrides[0].field: the key is required"),
         ("jump_groups", "jump_group", 15, "approvals.rules[1].jump_group: unknown key; did you mean 'jump_groups'?"),
@@ -413,6 +413,22 @@ def test_tables_can_be_mapped(tmp_path: Path) -> None:
         event=TableMapping(table="x_bsr_relay_session_event"),
     )
     assert sessions.events == "all"
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ("{lsidd: u_lsid, user: u_user}", "the relay has no column 'lsidd'; did you mean 'lsid'?"),
+        ("{zzzzzz: u_lsid}", "the relay has no column 'zzzzzz'; docs/sessions.md has those that there are"),
+    ],
+)
+@pytest.mark.parametrize("table", ["session", "event"])
+def test_columns_that_there_are_not_cannot_be_mapped(tmp_path: Path, table: str, fields: str, said: str) -> None:
+    """A name that means no column of the relay is told, with what may have been meant: its values would go nowhere."""
+    fields = fields if table == "session" else fields.replace("user:", "body:")
+    text = SMALLEST + f"sessions: {{tables: {{{table}: {{table: u_rows, fields: {fields}}}}}}}\n"
+    (found,) = headlines(tmp_path, text)
+    assert found.endswith(f"sessions.tables.{table}.fields.{fields[1:].partition(':')[0]}: {said}")
 
 
 def test_operations_become_values_of_the_policy(tmp_path: Path) -> None:

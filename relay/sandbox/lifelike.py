@@ -108,6 +108,8 @@ class Lives:
 
     def _finish(self, session: Session, end: int) -> None:
         session.end = end
+        if not session.representatives:  # made for a report alone: nobody takes part in it
+            return
         owner = _party(session.representatives[0], "representative")
         if session.recording is not None:
             session.events.append(Event(end, "Screen Recording", owner))

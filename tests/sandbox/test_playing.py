@@ -46,6 +46,14 @@ async def listener(box: Sandbox) -> AsyncIterator[HttpsServer]:
         yield server
 
 
+async def test_sessions_of_jobs_end_as_well(box: Sandbox, do: Do) -> None:
+    """A session that was made for a job, in which nobody takes part, ends with the others."""
+    bare = box.appliance.sessions.begin()
+    (full,) = await do("begin", target="default")
+    assert set(await do("end", target="default")) == {bare.lsid, full}
+    assert bare.end is not None
+
+
 async def test_sessions_and_their_events(box: Sandbox, do: Do, listener: HttpsServer) -> None:
     """Sessions begin and end, and the recipient is told of them; those that are `ended` at once tell nobody."""
     await do("recipient", target="default", url=f"{listener.url}/events", events=["access_session_end"])

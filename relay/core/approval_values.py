@@ -101,7 +101,8 @@ class Door:
         parts = split(url)
         path = "/" + "/".join(parts.segments)
         if parts.origin not in self.origins:
-            raise Refusal(4003, "the answer would go to another host or port than the appliance's")
+            there = f"{parts.origin[0][:255]}:{parts.origin[1]}"
+            raise Refusal(4003, f"the answer would go to {there}, which is no host and port of the appliance's")
         if path != self.path or "?" in url:
             raise Refusal(4003, f"the answer would go to another path than {self.path}, or carry a query")
         host, port = parts.origin

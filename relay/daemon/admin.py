@@ -137,7 +137,7 @@ class Admin:
         kind = KINDS[job.kind]
         event = kind.retry.get(job.state)
         if event is None:
-            raise ConfigError(1022, f"a job in {job.state} is not repeated: what it does next may not be done twice")
+            raise ConfigError(1022, f"a job in {job.state} has no step that could be taken again")
         if job.kind == SESSION.kind and "path" in job.data and not job.data.get("lsid"):
             raise ConfigError(1022, "nothing can be made of this post, however often it is tried; it can be discarded")
         move = Move(job, event, data=kind.forgotten())

@@ -23,6 +23,9 @@ MAX_BYTES = 64 * 1024
 ROTATION = "systemd hands out credentials only at start: restart the service after changing one"
 """What to add where a `{credential:}` was refused by the other side."""
 
+MISSING = "is there a LoadCredential= for it in the unit? systemd hands out credentials only at start: restart it then"
+"""What to add where the service was not given a `{credential:}`."""
+
 
 class SecretReader:
     """Reads `{credential: NAME}` from `$CREDENTIALS_DIRECTORY` and `{file: PATH}` from a file that others cannot read.
@@ -72,7 +75,7 @@ class SecretReader:
                 _check(ref, path, file)
                 data = file.read(MAX_BYTES + 1)
         except OSError as error:
-            hint = f"; {ROTATION}" if ref.kind == "credential" and isinstance(error, FileNotFoundError) else ""
+            hint = f"; {MISSING}" if ref.kind == "credential" and isinstance(error, FileNotFoundError) else ""
             raise ConfigError(1009, f"{ref}: {error.strerror}{hint}") from None
         self._held[ref] = Secret(_text(ref, data))
         return self._held[ref]

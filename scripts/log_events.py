@@ -203,6 +203,7 @@ EVENTS = {
     "sessions.posts_crashed": "`posts` were under way when the relay stopped; they are made again",
     "sessions.recording_kept": "the recording `name` is attached or stored; `new` is false when it was there already",
     "sessions.recording_without_record": "there is neither row nor task that the recording `name` could be attached to",
+    "sessions.sweep_fault": "looking for ended sessions failed by a fault of the relay; it is tried again",
     "sessions.swept": "of the sessions that the appliance listed, `new` were not known before",
     "store.key": "the key that the store is opened with; `former` are others that stored bodies still need",
     "uncaught.object": "an error that nobody caught, while an object was taken away",

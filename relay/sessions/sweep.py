@@ -12,7 +12,7 @@ import contextlib
 
 import structlog
 
-from relay.core.errors import ApplianceError, StorageError
+from relay.core.errors import ApplianceError, InternalError, StorageError
 from relay.core.record import Reply
 from relay.core.retry import spread
 from relay.core.servertime import http_date
@@ -73,6 +73,12 @@ class Sweep:
                 tries += 1
                 wait = TROUBLE.delay(tries, self._parts.jitter(), error.after)
                 self._parts.conditions.fail(subject, error)
+            except Exception as error:  # an answer that breaks the look must not end the relay
+                tries += 1
+                wait = TROUBLE.delay(tries, self._parts.jitter())
+                fault = InternalError(9001, type(error).__name__)
+                log.exception("sessions.sweep_fault", appliance=name, code=fault.code)
+                self._parts.conditions.fail(subject, fault)
             else:
                 tries = 0
                 self._parts.conditions.clear(subject)
@@ -122,7 +128,7 @@ class Sweep:
             moved = until if ended else min(start + piece + OVERLAP, until)
             if moved != since:
                 await parts.store.set_fact(fact, moved)
-            if ended:
+            if ended or self._stopping:
                 break
             since, start, piece = moved, start + piece, 2 * piece
             self._beats.beat(f"sweep {appliance}", ROUND)

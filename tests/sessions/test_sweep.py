@@ -253,6 +253,40 @@ async def test_a_minute_that_is_too_large_is_told(world: World) -> None:
 
 
 @in_world(sweep=300.0)
+async def test_a_fault_of_a_look_ends_nothing(world: World) -> None:
+    """An answer that breaks what reads it is told and tried again; everything else goes on."""
+    life = world.life()
+    lsid, listing = world.session(1, ends_in=-5), world.boxes.listing
+
+    async def broken(_document: bytes) -> list[Listed]:
+        raise ZeroDivisionError
+
+    world.boxes.listing = broken  # type: ignore[method-assign]
+    await life.run(60)
+    (condition,) = [one for one in life.conditions.all() if one.subject == "sweep default"]
+    assert condition.error.number == 9001
+    world.boxes.listing = listing  # type: ignore[method-assign]
+    await life.run(400)
+    assert world.state(lsid) == "DONE"
+    await life.stop()
+
+
+@in_world(sweep=300.0)
+async def test_a_stop_ends_a_look_between_two_pieces(world: World) -> None:
+    """What was listed until then is on disk, and the next life goes on from there."""
+    life = world.life()
+    life.sweeps = False
+    await world.store.set_fact(FACT, world.clock.wall() - 20 * 86_400)
+    for number in range(100):
+        world.session(number, ends_in=-number * 15_000, events=0, task="")
+    world.boxes.most_lines = 20
+    life.sweep.stop()
+    first = await life.sweep.look("default")
+    assert 0 < first < 100
+    assert await world.life().sweep.look("default") == 100 - first
+
+
+@in_world(sweep=300.0)
 async def test_a_session_that_is_listed_often_is_moved_once(world: World) -> None:
     """A session that waits for its end looks again, though an appliance lists it a thousand times."""
     life = world.life()

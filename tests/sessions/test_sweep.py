@@ -261,7 +261,7 @@ async def test_a_fault_of_a_look_ends_nothing(world: World) -> None:
     async def broken(_document: bytes) -> list[Listed]:
         raise ZeroDivisionError
 
-    world.boxes.listing = broken  # type: ignore[method-assign]
+    world.boxes.listing = broken  # type: ignore[assignment,method-assign]
     await life.run(60)
     (condition,) = [one for one in life.conditions.all() if one.subject == "sweep default"]
     assert condition.error.number == 9001

@@ -19,7 +19,7 @@ from relay.core.approval_job import (
     turned_off,
     unreachable,
 )
-from relay.core.approval_values import Request, Verdict
+from relay.core.approval_values import Findings, Request, Verdict
 from relay.core.errors import ApplianceError, InternalError, ServiceNowError
 from relay.core.jobs import Job
 from relay.core.refusal import Refusal
@@ -48,7 +48,7 @@ class Evaluate(OneByOne):
         except Refusal as no:
             await refuse(parts, job, ApplianceError(ELSEWHERE, no.detail))
             return
-        if site.mode == "forward" and parts.left(job) > 0.0:
+        if site.mode == "forward" and not request.flaw and parts.left(job) > 0.0:
             await self._hand_on(job, request)
             return
         await settle(parts, job, await self._verdict(job, site, request))
@@ -56,6 +56,8 @@ class Evaluate(OneByOne):
     async def _verdict(self, job: Job, site: Site, request: Request) -> Verdict:
         if site.mode == "off":
             return turned_off()
+        if request.flaw:  # nobody shall decide about what is left of it, and nothing needs to be looked up
+            return decide(request, Findings(), site.rules, None)
         if site.mode == "forward" or self._parts.left(job) == 0.0:
             return overdue(self._parts, job)
         try:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from support.approvalflow import URL, World, in_world
+from support.approvalflow import FIELDS, URL, World, in_world
 
 from relay.approvals.evaluate import Evaluate
 from relay.approvals.inbox import ApprovalInbox
@@ -97,6 +97,22 @@ async def test_a_field_that_is_there_twice_is_a_denial_with_its_reason(world: Wo
     await life.inbox.put(post_of(Owner("default"), "/approvals", Content(FORM, body), world.clock.wall()))
     await life.run(3)
     assert world.box.said() == f"The request is refused: it says {name} more than once."
+    assert not world.snow.asked
+    await life.stop()
+
+
+@in_world(mode="forward")
+async def test_a_form_without_one_meaning_is_nothing_to_hand_on(world: World) -> None:
+    """ServiceNow would see a request that nobody made: without the field that was there twice."""
+    world.snow.answer = b"response_id=r1&response=allow"
+    life = world.life()
+    body = "&".join(f"{name}={value}" for name, value in {"request_id": "r1", **FIELDS}.items()).encode()
+    world.came["r1"] = world.clock.monotonic()
+    twice = Content(FORM, body + b"&jump_item.computer_name=db01")
+    await life.inbox.put(post_of(Owner("default"), "/approvals", twice, world.clock.wall()))
+    await life.run(3)
+    assert (world.box.got(), world.snow.handed_on) == ("deny", [])
+    assert world.box.said() == "The request is refused: it says jump_item.computer_name more than once."
     await life.stop()
 
 

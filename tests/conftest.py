@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 import pytest
-import structlog
 from hypothesis import HealthCheck, settings
+from support import logs
 from support.tls import Authority, Certificate
 
 settings.register_profile(
@@ -18,8 +18,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "relay"))
 
 @pytest.fixture(autouse=True)
 def _logging() -> None:
-    """Each test begins with the library's own log settings, whatever one before it configured."""
-    structlog.reset_defaults()
+    """Each test begins with the same log settings, whatever one before it configured."""
+    logs.plain()
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,10 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-import structlog
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from support import logs
 from support.approvalflow import Life, World
 from support.memory import Killed, When
 from support.virtual import VirtualClock, VirtualLoop
@@ -212,7 +212,7 @@ class TestConservation(Conservation.TestCase):  # type: ignore[name-defined,misc
     """Each request has one decision, and the one that is right, whatever happens on the way."""
 
     def setUp(self) -> None:
-        structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+        logs.none()
 
     def tearDown(self) -> None:
-        structlog.reset_defaults()
+        logs.plain()

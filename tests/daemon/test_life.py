@@ -152,7 +152,7 @@ async def test_status_when_no_daemon_answers(tmp_path: Path) -> None:
 async def test_a_second_signal_aborts(tmp_path: Path) -> None:
     """A stop waits for a call under way; a second signal ends it, and the next start answers that call."""
     async with world(tmp_path) as made:
-        made.box.appliance.latency = 20.0
+        made.box.appliance.latency = 45.0
         made.put(1, ["terminate"])
         await made.until(lambda: True)
         while not any(event == "queue.sending" for event in made.events()):

@@ -10,10 +10,10 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-import structlog
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from support import logs
 from support.appliances import FakeKeys
 from support.memory import When
 from support.pipeline import Life, World, jobs_of
@@ -321,7 +321,7 @@ class TestConservation(Conservation.TestCase):  # type: ignore[name-defined,misc
     """Each record is answered at most once, in the end exactly once, and no unsafe call happens twice."""
 
     def setUp(self) -> None:
-        structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+        logs.none()
 
     def tearDown(self) -> None:
-        structlog.reset_defaults()
+        logs.plain()

@@ -10,10 +10,10 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-import structlog
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from support import logs
 from support.forwarding import ERRORS, UNKNOWN, Life, World
 from support.memory import Killed, When
 from support.virtual import VirtualClock, VirtualLoop
@@ -158,7 +158,7 @@ class TestConservation(Conservation.TestCase):  # type: ignore[name-defined,misc
     """Each event arrives, whatever happens on the way."""
 
     def setUp(self) -> None:
-        structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+        logs.none()
 
     def tearDown(self) -> None:
-        structlog.reset_defaults()
+        logs.plain()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -138,11 +139,25 @@ def _files(examined: Examined) -> tuple[list[Problem], list[str]]:
                     usable(value, secret)
                 elif path == ("servicenow", "auth", "oauth_jwt", "key"):
                     signing_key(secret)
+            elif isinstance(value, Path) and path[-1] == "recording_folder":
+                _folder(value)
             elif isinstance(value, Path) and path != ("storage", "directory"):
                 _certificates(value)
         except ConfigError as error:
             problems.append(examined.judge.problem(error.number, path, error.detail))
     return problems, sorted(set(unchecked))
+
+
+def _folder(path: Path) -> None:
+    """Refuse a folder that is not there; whether the service may write to it, `doctor` tells."""
+    from relay.core.errors import ConfigError  # noqa: PLC0415  # `--help` stays light
+
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise ConfigError(1009, f"{path}: {error.strerror}") from None
+    if not stat.S_ISDIR(mode):
+        raise ConfigError(1009, f"{path}: not a folder")
 
 
 def _certificates(path: Path) -> None:

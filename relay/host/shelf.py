@@ -18,6 +18,7 @@ import hashlib
 import os
 import re
 import stat
+import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -39,6 +40,8 @@ _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 _FOLDER: Final = _READ | os.O_DIRECTORY
 _SUM: Final = re.compile(rb"([0-9a-f]{64})  [^\n]+\n")
 _LONGEST_CHECK: Final = 4096
+_UMASK: Final = threading.Lock()
+"""Held while the process's umask is another one."""
 
 
 class Shelf:
@@ -219,16 +222,17 @@ def _opened(root: Path, folders: list[str], *, make: bool = False) -> Iterator[i
 
 
 def _make(parent: int, name: str) -> None:
-    try:
-        os.mkdir(name, FOLDER_MODE, dir_fd=parent)
-    except FileExistsError:
-        return
-    made = os.open(name, _FOLDER, dir_fd=parent)
-    try:
-        # Whatever the umask took away; a group that the parent hands down goes on being handed down.
-        os.fchmod(made, FOLDER_MODE | (os.fstat(made).st_mode & stat.S_ISGID))
-    finally:
-        os.close(made)
+    # Not by fchmod afterwards: a group that the parent hands down goes on being handed down by the setgid bit. The
+    # kernel sets that by itself; a service under RestrictSUIDSGID= may not even keep it. The umask is the whole
+    # process's: what others make meanwhile lies in folders of mode 0700.
+    with _UMASK:
+        before = os.umask(0o777 & ~FOLDER_MODE)
+        try:
+            os.mkdir(name, FOLDER_MODE, dir_fd=parent)
+        except FileExistsError:
+            return
+        finally:
+            os.umask(before)
     os.fsync(parent)
 
 

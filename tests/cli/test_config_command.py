@@ -150,6 +150,22 @@ def test_an_assertion_s_key_that_is_none_is_told(tmp_path: Path) -> None:
     assert "error[BSR-1024]: servicenow.auth.oauth_jwt.key: " in found
 
 
+def test_the_folder_of_recordings_is_checked(tmp_path: Path) -> None:
+    """A folder is good; one that is not there, and a file in its place, are problems at their key."""
+    (tmp_path / "there").mkdir()
+    (tmp_path / "file").write_text("x")
+    text = SMALLEST + f"sessions: {{recordings: store, recording_folder: {tmp_path}/NAME}}\n"
+    said = []
+    for name in ("there", "file", "absent"):
+        result = run("check", "--config", write_files(tmp_path, text.replace("NAME", name)))
+        said.append((result.exit_code, result.stdout.partition("\n")[0].partition("sessions.")[2]))
+    assert said == [
+        (0, ""),
+        (78, f"recording_folder: {tmp_path}/file: not a folder"),
+        (78, f"recording_folder: {tmp_path}/absent: No such file or directory"),
+    ]
+
+
 def test_files_of_secrets_and_certificates_are_checked(tmp_path: Path) -> None:
     """A secret that others can read and certificates that are not there or are none are problems at their keys."""
     (tmp_path / "open").write_text("x")

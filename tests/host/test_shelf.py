@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import os
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
@@ -74,10 +75,23 @@ async def test_a_file_and_its_checksum(folder: Path, size: int, told: bool) -> N
     assert (folder / "default").stat().st_mode & 0o777 == 0o750
 
 
-async def test_folders_hand_their_group_down(folder: Path) -> None:
-    """A folder whose files get its group makes such folders."""
+async def test_folders_hand_their_group_down(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder whose files get its group makes such folders, also where the process may set no setgid bit itself."""
+    change = os.fchmod
+
+    def restricted(descriptor: int, mode: int) -> None:
+        if mode & stat.S_ISGID:
+            raise PermissionError(errno.EPERM, "RestrictSUIDSGID")
+        change(descriptor, mode)
+
     await asyncio.to_thread(folder.chmod, 0o2750)
-    await Shelf(folder, "default").put(PATH, None, source(b"a"))
+    monkeypatch.setattr(os, "fchmod", restricted)
+    before = os.umask(0o077)
+    try:
+        await Shelf(folder, "default").put(PATH, None, source(b"a"))
+        assert os.umask(0o077) == 0o077
+    finally:
+        os.umask(before)
     assert (folder / PATH).parent.stat().st_mode & 0o7777 == 0o2750
 
 

@@ -110,3 +110,19 @@ async def test_decisions_of_servicenows_own(tmp_path: Path) -> None:
         await eventually(lambda: {first, second} <= set(made.box.servicenow.answered))
         assert "BSR-" not in made.answer(first)
         assert "BSR-4024" in made.answer(second)
+
+
+async def test_appliances_that_share_a_token_are_each_answered(tmp_path: Path) -> None:
+    """Nothing tells their posts apart but where the answer shall go: there it goes."""
+    token = tmp_path / "box" / "credentials" / "event_token_default"
+    shared = f"{QUICK}appliances: {{appliance2: {{event_token: {{file: {token}}}}}}}\n"
+    async with living(tmp_path, products=("pra", "pra"), listens=True, drop_in=shared) as made:
+        number = allowed_change(made)
+        (recipient,) = made.box.appliance.outbound.recipients.values()
+        way = made.box.way(recipient.way.url.replace("/events", "/approvals"))
+        known: Any = {"jump_item": {"computer_name": COMPUTER}, "user": {"username": PERSON}}
+        for appliance in made.box.appliances.values():
+            ticket = await appliance.tickets.ask(way, number, appliance.url + RESPONSE_PATH, **known)
+            await made.until(lambda ticket=ticket: ticket.decisions)
+            assert ticket.decisions[0].response == "allow"
+        assert [line["appliance"] for line in audited(made)] == ["default", "appliance2"]

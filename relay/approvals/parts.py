@@ -33,8 +33,8 @@ MOST_CHECKS = 40
 """Comparisons that are told of one decision."""
 KEPT = 2_000
 """Requests that are kept in memory beside the store."""
-LARGE = 16 * 1024
-"""Characters of a request from which it is not kept; real ones have some hundred."""
+LARGE = 4 * 1024
+"""Characters of a request from which it is not kept; real ones have some hundred. A character may take four bytes."""
 LONGEST = 255
 """Characters of what a request says of itself in lists and in the audit log."""
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
+
 import pytest
 from support.approvalflow import World, asked, found, in_world, task
 
 from relay.approvals.cache import MOST, Cache, Moment
-from relay.approvals.parts import KEPT, Requests, request_of_job
+from relay.approvals.parts import KEPT, LARGE, Requests, request_of_job
 from relay.core.errors import InternalError
 
 
@@ -58,6 +61,17 @@ def test_the_oldest_requests_are_forgotten() -> None:
     assert requests.get("job 1") is request
     requests.drop("job 1")
     assert requests.get("job 1") is None
+
+
+def test_requests_that_are_as_large_as_may_be_take_little() -> None:
+    """Whoever may post can fill what is kept in memory, with characters of four bytes each: it stays below 40 MB."""
+    requests = Requests()
+    request = asked(jump_item__tag="\U0001f600" * (LARGE - asked().size - len("jump_item.tag")))
+    requests.put("largest", request)
+    requests.put("larger", replace(request, fields={**request.fields, "x": ""}))
+    assert requests.get("largest") is not None
+    assert requests.get("larger") is None
+    assert sum(map(sys.getsizeof, request.fields.values())) * KEPT < 40e6
 
 
 @in_world()

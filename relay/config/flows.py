@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
 from relay.config.leaves import Choice, Duration, Known, Size, Text, WordOr
 from relay.config.section import Boolean, Check, Column, Conflict, DottedColumn, File, Section, Table
 from relay.config.template import NoteTemplate
+from relay.core.approval_decision import MESSAGE_WORDS
 from relay.core.approval_fields import REQUEST_FIELDS, RESPONSE_PATH
 from relay.core.jobs import Json
 from relay.core.recordings import DEFAULT_PATTERN, PATTERN, problem_of
@@ -134,6 +136,9 @@ class SessionSettings(Section):
             yield Conflict(problem, ("recording_name",))
 
 
+_PLACEHOLDER: Final = re.compile("%([A-Za-z]{1,40})%")
+
+
 class OverrideSettings(Section):
     """One check of a ticket that replaces the built-in ones: a task's field against a value or the request."""
 
@@ -154,12 +159,19 @@ class OverrideSettings(Section):
     )
 
     def checks(self) -> tuple[Check, ...]:
-        """The column is compared with one thing."""
-        return (self._one,)
+        """The column is compared with one thing, and the denial holds what it means to hold."""
+        return self._one, self._words
 
     def _one(self) -> Iterator[Conflict]:
         if (self.value is None) == (self.reference is None):
             yield Conflict("exactly one of value and reference")
+
+    def _words(self) -> Iterator[Conflict]:
+        for name in _PLACEHOLDER.findall(self.message):
+            if name not in MESSAGE_WORDS:
+                near = difflib.get_close_matches(name, MESSAGE_WORDS, n=1)
+                meant = f"did you mean '%{near[0]}%'?" if near else f"there are %{'%, %'.join(MESSAGE_WORDS)}%"
+                yield Conflict(f"nothing stands for '%{name}%'; {meant}", ("message",))
 
 
 OVERRIDES_EXAMPLE: Json = [

@@ -54,7 +54,9 @@ LONGEST_NAME: Final = 255
 _SYS_ID: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _NUMBER: Final = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?", re.ASCII)
 _WORDS: Final = {"equal": "as wanted", "less": "less", "greater": "greater"}
-_RESERVED: Final = re.compile("%(TaskFieldName|ComparatorSymbol|FieldValue)%")
+MESSAGE_WORDS: Final = ("TaskFieldName", "ComparatorSymbol", "FieldValue")
+"""What a denial's text may hold between percent signs."""
+_RESERVED: Final = re.compile(f"%({'|'.join(MESSAGE_WORDS)})%")
 
 
 @dataclass(slots=True)

@@ -395,6 +395,16 @@ def test_a_response_path_has_one_meaning(tmp_path: Path, path: str) -> None:
             "reference: response_url",
             "approvals.overrides[1].reference: not a part of the appliance's request; write one of jump_item.computer_",
         ),
+        (
+            "%TaskFieldName%",
+            "50% of %TaskFeildName%",
+            "approvals.overrides[0].message: nothing stands for '%TaskFeildName%'; did you mean '%TaskFieldName%'?",
+        ),
+        (
+            "%TaskFieldName%",
+            "%x%",
+            "approvals.overrides[0].message: nothing stands for '%x%'; there are %TaskFieldName%, %Comparator",
+        ),
     ],
 )
 def test_bad_overrides(tmp_path: Path, old: str, new: str, where: str) -> None:

@@ -111,6 +111,7 @@ class RecordingKeeper:
         self._ways = ways
         self._clock = clock
         self._under_way: set[asyncio.Task[object]] = set()
+        self._stopped = False
 
     async def keep(self, recording: Recording) -> None:
         """Fetch a recording and keep it.
@@ -124,6 +125,8 @@ class RecordingKeeper:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - for the type checker: coroutines run in tasks
         self._under_way.add(task)
+        if self._stopped:  # it was on its way here when the relay was told to stop
+            task.cancel()
         started = self._clock()
         try:
             async with asyncio.timeout(self._longest):
@@ -143,6 +146,7 @@ class RecordingKeeper:
 
     def stop(self) -> None:
         """End what is under way. Why: gigabytes would keep the relay from stopping; they are fetched anew later."""
+        self._stopped = True
         for task in self._under_way:
             task.cancel()
 

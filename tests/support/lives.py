@@ -49,6 +49,7 @@ class Life(DaemonProcess):
     async def start(self) -> None:
         """Start it, after the end of an earlier one."""
         environ = {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | dict(self._environ)
+        self.log.parent.mkdir(exist_ok=True)
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(*self._command, stdout=log, stderr=log, env=environ)
 

@@ -17,6 +17,7 @@ from relay.core.approval_job import (
     read_answer,
     restarted,
     turned_off,
+    unasked,
     unreachable,
 )
 from relay.core.approval_values import Findings, Request, Verdict
@@ -59,7 +60,7 @@ class Evaluate(OneByOne):
         if request.flaw:  # nobody shall decide about what is left of it, and nothing needs to be looked up
             return decide(request, Findings(), site.rules, None)
         if site.mode == "forward" or self._parts.left(job) == 0.0:
-            return overdue(self._parts, job)
+            return unasked() if job.data["life"] == self._parts.life else restarted()
         try:
             return await self._judged(job, site, request)
         except Exception as error:  # somebody waits: a fault of ours is a denial, not another try

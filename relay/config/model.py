@@ -316,6 +316,11 @@ class Settings(Section):
                 if self.listener and not self.accept_from(name) and not self.event_token(name):
                     text = f"listener needs accept_from or event_token, here or at appliance {name}"
                     yield Conflict(text, ("listener",), lacking=True)
+                if self.listener and not self.event_token(name):
+                    everybody = [str(one) for one in self.accept_from(name) if one.prefixlen == 0]
+                    if everybody:
+                        text = f"accept_from {everybody[0]} is everybody: without an event_token name the appliances"
+                        yield Conflict(text, ("listener",), lacking=True)
 
     def _keys_to_demand(self) -> Iterator[Conflict]:
         """Whoever demands signatures has a key to judge them with."""

@@ -146,6 +146,11 @@ def late() -> Verdict:
     return _denial("no decision in time", "ServiceNow did not answer in time, so access is denied. Try again.")
 
 
+def unasked() -> Verdict:
+    """The relay came to the request too late: it was paused, or overloaded."""
+    return _denial("not looked at in time", "The relay was not able to decide in time, so access is denied. Try again.")
+
+
 def unreachable(error: RelayError) -> Verdict:
     """ServiceNow could not be asked."""
     text = f"ServiceNow could not be asked ({error.code}), so access is denied. Try again, or tell your administrator."

@@ -29,7 +29,7 @@ from relay.sessions.rest import Rest
 log = structlog.get_logger("relay.sessions")
 
 NO_SURVEY = 3019
-_FORGOTTEN = {"since": None, "looks": None, "surveys_failed": None}
+_FORGOTTEN = {"since": None, "looks": None, "surveys_failed": None, "detail": None}
 
 
 class Fetch(OneByOne):
@@ -133,5 +133,5 @@ class Fetch(OneByOne):
         if verdict.event == "put off":
             wait = TROUBLE.delay(tries, self._parts.jitter(), error.after)
             return Move(job, verdict.event, data={"failed": [error.number, tries]}, wait=wait)
-        data = {**_FORGOTTEN, "failed": None, "code": verdict.code}
+        data = {**_FORGOTTEN, "failed": None, "code": verdict.code, "detail": error.detail}
         return Move(job, verdict.event, data=data, bodies={REPORT: document})

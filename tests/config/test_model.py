@@ -260,6 +260,10 @@ def test_the_listener_knows_its_callers(tmp_path: Path) -> None:
     ]
     assert not problems(tmp_path, SMALLEST + "    event_token: {credential: token}\n" + LISTENER)
     assert not problems(tmp_path, SMALLEST + "    accept_from: [10.0.0.1]\n" + LISTENER)
+    everybody = SMALLEST + "    accept_from: [10.0.0.1, '::/0']\n"
+    (line,) = headlines(tmp_path, everybody + LISTENER)
+    assert line.endswith("listener: accept_from ::/0 is everybody: without an event_token name the appliances")
+    assert not problems(tmp_path, everybody + "    event_token: {credential: token}\n" + LISTENER)
 
 
 def test_an_appliance_replaces_what_holds_for_all(tmp_path: Path) -> None:

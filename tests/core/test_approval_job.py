@@ -139,6 +139,7 @@ def test_every_denial_of_ours_says_what_it_is() -> None:
     """In its own words, bounded, printable, and as a denial."""
     denials = [
         approval_job.late(),
+        approval_job.unasked(),
         approval_job.unreachable(ServiceNowError(2001, "secret detail")),
         approval_job.restarted(),
         approval_job.overtaken(),

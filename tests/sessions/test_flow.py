@@ -103,6 +103,7 @@ async def test_a_report_that_stays_ill_formed_is_kept(world: World) -> None:
     await life.inbox.put(world.post(lsid))
     await life.run(60)
     assert (world.state(lsid), world.job(lsid).data["code"]) == ("DEAD", 3009)
+    assert world.job(lsid).data["detail"], "what the appliance said is not only in the log"
     assert world.store.jobs[world.job(lsid).id].bodies == {"report": b"!3009"}
     assert not await life.inbox.put(world.post(lsid)), "an event alone does not mend it"
     assert world.state(lsid) == "DEAD"

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from sys import intern
 from typing import Final, TypeVar
 
 from lxml import etree
 
+from relay.core.errors import ApplianceError
 from relay.core.session_report import Moment, Pairs, read_moment, read_seconds
 
 T = TypeVar("T")
 _NUMBER: Final = re.compile(r"[0-9]{1,12}", re.ASCII)
+MOST_UNKNOWN: Final = 20_000
+"""Texts and attributes of one session that nobody asked for; a report has none of them, or some dozens."""
+LONGEST_UNKNOWN: Final = 4_000_000
+"""Characters of these, paths among them: long names around many small elements give each one a long path."""
+_SHORT: Final = 40
+"""Characters of a value that may stand often: a name, a type, a number. It is held once."""
 _TRUE, _FALSE = frozenset({"1", "true"}), frozenset({"", "0", "false"})
 
 
@@ -19,16 +28,53 @@ def local(name: str) -> str:
     return name.rpartition("}")[2]
 
 
+class Allowance:
+    """How much is kept of a session that nobody asked for."""
+
+    __slots__ = ("_characters", "_pairs")
+
+    def __init__(self) -> None:
+        self._pairs = self._characters = 0
+
+    def spend(self, path: str, text: str) -> tuple[str, str]:
+        """The pair to be kept.
+
+        Raises:
+            ApplianceError: BSR-3009, it is one too many.
+
+        """
+        self._pairs += 1
+        self._characters += len(path) + len(text)
+        for spent, most, what in (
+            (self._pairs, MOST_UNKNOWN, "texts and attributes"),
+            (self._characters, LONGEST_UNKNOWN, "characters in elements and attributes"),
+        ):
+            if spent > most:
+                raise ApplianceError(3009, f"one item of the report has more than {most} {what} that are not known")
+        return path, text
+
+
 class Parts:
     """What an element holds, to be taken once; `rest` gives what was not, below the same path for all of its children.
 
-    Taking a thing twice gives nothing the second time, so that a repeated element ends in `rest` and not nowhere.
+    Taking a thing twice gives nothing the second time, so that a repeated element ends in `rest` and not nowhere. All
+    that is made of one session has one `Allowance`: what is beyond it is BSR-3009, from whichever method.
     """
 
-    def __init__(self, element: etree._Element, path: str = "", extra: list[tuple[str, str]] | None = None) -> None:
+    __slots__ = ("_allowance", "_attributes", "_children", "_extra", "_path", "_text")
+
+    def __init__(
+        self,
+        element: etree._Element,
+        path: str = "",
+        *,
+        allowance: Allowance | None = None,
+        extra: list[tuple[str, str]] | None = None,
+    ) -> None:
         self._path = path
+        self._allowance = Allowance() if allowance is None else allowance
         self._extra: list[tuple[str, str]] = [] if extra is None else extra
-        self._attributes = [(local(str(name)), str(value)) for name, value in element.attrib.items()]
+        self._attributes = [(local(str(name)), _once(str(value))) for name, value in element.attrib.items()]
         self._children = [child for child in element if isinstance(child.tag, str)]
         self._text = (element.text or "") + "".join(child.tail or "" for child in element)
 
@@ -61,22 +107,18 @@ class Parts:
                 return self._below(child, name)
         return None
 
-    def children(self, name: str) -> list[Parts]:
+    def children(self, name: str) -> Iterator[Parts]:
         """Every child of a name."""
-        found = [child for child in self._children if local(child.tag) == name]
-        self._children = [child for child in self._children if local(child.tag) != name]
-        return [self._below(child, name) for child in found]
+        return (self._below(child, name) for child in self._named(name))
 
-    def own(self, name: str) -> list[etree._Element]:
+    def own(self, name: str) -> Iterator[Parts]:
         """Every child of a name, for a value that keeps its own rest."""
-        found = [child for child in self._children if local(child.tag) == name]
-        self._children = [child for child in self._children if local(child.tag) != name]
-        return found
+        return (Parts(child, allowance=self._allowance) for child in self._named(name))
 
-    def anything(self) -> list[tuple[str, Parts]]:
+    def anything(self) -> Iterator[tuple[str, Parts]]:
         """Every child that is left, with its name."""
         found, self._children = self._children, []
-        return [(local(child.tag), self._below(child, local(child.tag))) for child in found]
+        return ((local(child.tag), self._below(child, local(child.tag))) for child in found)
 
     def leaf(self, name: str) -> str:
         """The text of the first child of a name, "" without it."""
@@ -111,34 +153,43 @@ class Parts:
     def keep(self, name: str, text: str) -> None:
         """Keep a text that could not be read, unless it is empty."""
         if text:
-            self._extra.append((self._join(name), text))
+            self._extra.append(self._allowance.spend(self._join(name), text))
 
     def ended(self, value: T) -> T:
         """The value, once everything that is left of this element went to the rest."""
-        self._extra += self._leftover()
+        self._leave()
         return value
 
     def rest(self) -> Pairs:
         """What nobody took, of the whole value: paths and texts."""
-        self._extra += self._leftover()
+        self._leave()
         return tuple(self._extra)
 
-    def _leftover(self) -> list[tuple[str, str]]:
-        found = [(self._join(f"@{name}"), value) for name, value in self._attributes]
-        if self._text.strip():
-            found.append((self._path, self._text.strip()))
+    def _leave(self) -> None:
+        for name, value in self._attributes:
+            self._extra.append(self._allowance.spend(self._join(f"@{name}"), value))
+        if text := self._text.strip():
+            self._extra.append(self._allowance.spend(self._path, text))
         for child in self._children:
-            found += Parts(child, self._join(local(child.tag))).rest()
+            self._below(child, local(child.tag))._leave()  # noqa: SLF001  # one of its own kind
         self._attributes, self._children, self._text = [], [], ""
+
+    def _named(self, name: str) -> list[etree._Element]:
+        found = [child for child in self._children if local(child.tag) == name]
+        self._children = [child for child in self._children if local(child.tag) != name]
         return found
 
     def _below(self, child: etree._Element, name: str) -> Parts:
-        return Parts(child, self._join(name), self._extra)
+        return Parts(child, self._join(name), allowance=self._allowance, extra=self._extra)
 
     def _join(self, name: str) -> str:
         return self._path + name if name.startswith("@") or not self._path else f"{self._path}/{name}"
 
 
-def leaves(element: etree._Element, path: str) -> Pairs:
+def leaves(element: etree._Element, path: str, allowance: Allowance) -> Pairs:
     """Every text and attribute of an element that nobody knows."""
-    return Parts(element, path).rest()
+    return Parts(element, path, allowance=allowance).rest()
+
+
+def _once(text: str) -> str:
+    return intern(text) if len(text) <= _SHORT else text

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import zip_longest
 
-from lxml import etree
-
 from relay.appliance.elements import Parts
 from relay.core.session_report import (
     Actor,
@@ -28,9 +26,8 @@ from relay.core.session_report import (
 )
 
 
-def session_of(element: etree._Element, events: tuple[Event, ...], extra: Pairs) -> SessionReport:
+def session_of(parts: Parts, events: tuple[Event, ...], extra: Pairs) -> SessionReport:
     """A `session`, whose events and further details were read before, as they came by."""
-    parts = Parts(element)
     for details in parts.children("session_details"):
         details.ended(None)
     return SessionReport(
@@ -67,9 +64,8 @@ def session_of(element: etree._Element, events: tuple[Event, ...], extra: Pairs)
     )
 
 
-def event_of(element: etree._Element) -> Event:
+def event_of(parts: Parts) -> Event:
     """An `event` of any type."""
-    parts = Parts(element)
     encoded, body = _raw_leaf(parts, "encoded_body").strip(), _raw_leaf(parts, "body")
     data = tuple(_values(parts))
     return Event(
@@ -86,16 +82,15 @@ def event_of(element: etree._Element) -> Event:
     )
 
 
-def survey_of(element: etree._Element, by: str, lsid: str = "") -> Survey:
+def survey_of(parts: Parts, by: str) -> Survey:
     """An `exit_survey` of a survey report, or what a session's report says of one."""
-    parts = Parts(element)
     questions = tuple(
         _question(question) for one in parts.children("question_list") for question in one.ended(one.own("question"))
     )
     return Survey(
         by=by,
         number=parts.attribute("gsnumber"),
-        lsid=parts.attribute("lsid") or lsid,
+        lsid=parts.attribute("lsid"),
         at=read_moment(parts.attribute("ts"), ""),
         submitter=_actor(parts.child("submitted_by")),
         questions=questions,
@@ -103,9 +98,8 @@ def survey_of(element: etree._Element, by: str, lsid: str = "") -> Survey:
     )
 
 
-def listed_of(element: etree._Element) -> Listed:
+def listed_of(parts: Parts) -> Listed:
     """A `session_summary` of a listing."""
-    parts = Parts(element)
     return Listed(parts.attribute("lsid"), parts.attribute("has_recording") not in {"", "0"})
 
 
@@ -148,8 +142,7 @@ def _attributes(parts: Parts) -> tuple[CustomAttribute, ...]:
 def _shell_recordings(parts: Parts) -> tuple[ShellRecording, ...]:
     found: list[ShellRecording] = []
     for listing in parts.children("command_shell_recordings"):
-        for element in listing.ended(listing.own("command_shell_recording")):
-            one = Parts(element)
+        for one in listing.ended(listing.own("command_shell_recording")):
             instance = one.attribute("instance")
             found.append(ShellRecording(instance, one.leaf("view_url"), one.leaf("download_url"), one.rest()))
     return tuple(found)
@@ -157,9 +150,7 @@ def _shell_recordings(parts: Parts) -> tuple[ShellRecording, ...]:
 
 def _participants(parts: Parts, listing: str, name: str, primary: str) -> tuple[Participant, ...]:
     return tuple(
-        _participant(Parts(element), primary)
-        for found in parts.children(listing)
-        for element in found.ended(found.own(name))
+        _participant(one, primary) for found in parts.children(listing) for one in found.ended(found.own(name))
     )
 
 
@@ -192,8 +183,7 @@ def _surveys(parts: Parts, listing: str, name: str, by: str) -> Iterable[Survey]
     return [survey_of(one, by) for found in parts.children(listing) for one in found.ended(found.own(name))]
 
 
-def _question(element: etree._Element) -> Question:
-    parts = Parts(element)
+def _question(parts: Parts) -> Question:
     answers = tuple(
         answer.ended(answer.text())
         for found in parts.children("answer_list")

@@ -18,7 +18,7 @@ from typing import BinaryIO, Final, Generic, TypeVar, cast
 
 from lxml import etree
 
-from relay.appliance.elements import leaves, local
+from relay.appliance.elements import Allowance, Parts, leaves, local
 from relay.appliance.repair import Repaired
 from relay.appliance.report_values import event_of, listed_of, session_of, survey_of
 from relay.core.errors import ApplianceError
@@ -33,6 +33,13 @@ Source = bytes | BinaryIO
 
 MOST_NODES: Final = 600_000
 """Elements and attributes of one session; a chat message has ten."""
+MOST_OUTSIDE: Final = 50_000
+"""Those outside its details, which stay in memory until the session ends; someone who took part has twenty."""
+MOST_OF_A_DETAIL: Final = 100_000
+"""Those of one event, which stay in memory until it ends. Most have some dozens; an endpoint's system information has
+some ten thousand, with each of its programs and services."""
+LONGEST_OUTSIDE: Final = 4_000_000
+"""Characters outside its details: much of it is written several times, as columns and as the rest of the row."""
 LONGEST_LSID: Final = 255
 _SHOWN: Final = 200
 _ITEM: Final = 2
@@ -82,7 +89,7 @@ def read_surveys(source: Source, by: str, nothing: Collection[str] = ()) -> Iter
         ApplianceError: as `read_sessions`.
 
     """
-    shape = _Shape("exit_survey_list", "exit_survey", lambda element, _gathered: survey_of(element, by))
+    shape = _Shape("exit_survey_list", "exit_survey", lambda parts, _gathered: survey_of(parts, by), together=True)
     return _each(source, shape, nothing)
 
 
@@ -93,7 +100,7 @@ def read_listing(source: Source, nothing: Collection[str] = ()) -> Iterator[List
         ApplianceError: as `read_sessions`.
 
     """
-    shape = _Shape("session_summary_list", "session_summary", lambda element, _gathered: listed_of(element))
+    shape = _Shape("session_summary_list", "session_summary", lambda parts, _gathered: listed_of(parts))
     return _checked(_each(source, shape, nothing))
 
 
@@ -103,19 +110,53 @@ class _Gathered:
 
     events: list[Event] = field(default_factory=list)
     extra: list[tuple[str, str]] = field(default_factory=list)
+    allowance: Allowance = field(default_factory=Allowance)
+
+
+@dataclass(slots=True)
+class _Nodes:
+    """Elements and attributes of the item that is being read."""
+
+    all: int = 0
+    outside: int = 0
+    detail: int = 0
+
+    def count(self, nodes: int, depth: int, *, inside: bool) -> None:
+        """Count an element that begins at a depth, and its attributes; `inside` the details of a session.
+
+        Raises:
+            ApplianceError: BSR-3009, there are too many.
+
+        """
+        self.all += nodes
+        if not inside:
+            self.outside += nodes
+        else:
+            self.detail = nodes if depth == _DETAIL else self.detail + nodes
+        for number, most, where in (
+            (self.all, MOST_NODES, "one item of the report"),
+            (self.outside, MOST_OUTSIDE, "one item of the report, without its events,"),
+            (self.detail, MOST_OF_A_DETAIL, "one event of the report"),
+        ):
+            if number > most:
+                raise ApplianceError(3009, f"{where} has more than {most} elements and attributes")
 
 
 @dataclass(frozen=True, slots=True)
 class _Shape(Generic[T]):
-    """A list document: its root, its items, and what makes a value of one."""
+    """A list document: its root, its items, and what makes a value of one.
+
+    `together`: the limits of one item hold for all of them, since whoever reads them keeps them.
+    """
 
     root: str
     item: str
-    read: Callable[[etree._Element, _Gathered], T]
+    read: Callable[[Parts, _Gathered], T]
+    together: bool = False
 
 
-def _session(element: etree._Element, gathered: _Gathered) -> SessionReport:
-    return session_of(element, tuple(gathered.events), tuple(gathered.extra))
+def _session(parts: Parts, gathered: _Gathered) -> SessionReport:
+    return session_of(parts, tuple(gathered.events), tuple(gathered.extra))
 
 
 HasLsid = TypeVar("HasLsid", SessionReport, Listed)
@@ -157,15 +198,14 @@ def _each(source: Source, shape: _Shape[T], nothing: Collection[str]) -> Iterato
 
 def _pass(file: BinaryIO, encoding: str | None, shape: _Shape[T], nothing: Collection[str]) -> Iterator[T]:
     path: list[str] = []
-    gathered, nodes = _Gathered(), 0
+    gathered, nodes = _Gathered(), _Nodes()
     for event, element in walk_xml(file, XmlSource(None, encoding)):
         if event == "start":
             path.append(local(element.tag))
-            nodes += 1 + len(element.attrib)
+            inside = len(path) >= _DETAIL and path[1:3] == [shape.item, _DETAILS]
+            nodes.count(1 + len(element.attrib), len(path), inside=inside)
             if path[0] not in {shape.root, "error"}:
                 raise ApplianceError(3009, f"a document '{_shown(path[0])}' where '{shape.root}' belongs")
-            if nodes > MOST_NODES:
-                raise ApplianceError(3009, f"one item of the report has more than {MOST_NODES} elements and attributes")
             continue
         if path[-1] == "error" and len(path) <= _ITEM:
             _refuse(element, nothing)
@@ -174,20 +214,32 @@ def _pass(file: BinaryIO, encoding: str | None, shape: _Shape[T], nothing: Colle
             forget(element)
         elif len(path) == _ITEM and path[0] != "error":
             if path[-1] == shape.item:
-                yield shape.read(element, gathered)
+                _measure(element)
+                yield shape.read(Parts(element, allowance=gathered.allowance), gathered)
             forget(element)
-            gathered, nodes = _Gathered(), 0
+            if not shape.together:
+                gathered, nodes = _Gathered(), _Nodes()
         path.pop()
 
 
 def _gather(element: etree._Element, name: str, gathered: _Gathered) -> None:
     for elder in element.itersiblings(preceding=True):
         if (elder.tail or "").strip():
-            gathered.extra.append((_DETAILS, str(elder.tail).strip()))
+            gathered.extra.append(gathered.allowance.spend(_DETAILS, str(elder.tail).strip()))
     if name == "event":
-        gathered.events.append(event_of(element))
+        gathered.events.append(event_of(Parts(element, allowance=gathered.allowance)))
     else:
-        gathered.extra += leaves(element, f"{_DETAILS}/{name}")
+        gathered.extra += leaves(element, f"{_DETAILS}/{name}", gathered.allowance)
+
+
+def _measure(element: etree._Element) -> None:
+    """Refuse an item that has too much text outside its events, which were forgotten as they ended."""
+    characters = sum(len(str(text)) for text in element.itertext())
+    characters += sum(len(str(value)) for one in element.iter() for value in one.attrib.values())
+    if characters > LONGEST_OUTSIDE:
+        raise ApplianceError(
+            3009, f"one item of the report, without its events, has more than {LONGEST_OUTSIDE} characters"
+        )
 
 
 def _refuse(element: etree._Element, nothing: Collection[str]) -> None:

@@ -23,7 +23,7 @@ from relay.core.session_report import SessionReport
 from relay.core.session_surveys import surveyed
 from relay.jobs.handler import OneByOne
 from relay.jobs.ledger import Move
-from relay.sessions.parts import BY_HAND, REPORT, SURVEYS, TROUBLE, Parts, report_on, survey_on
+from relay.sessions.parts import BY_HAND, REPORT, SURVEYS, TROUBLE, Parts, report_on, survey_on, unfolding
 from relay.sessions.rest import Rest
 
 log = structlog.get_logger("relay.sessions")
@@ -58,9 +58,14 @@ class Fetch(OneByOne):
         try:
             document = await report_on(parts, job.lane, lsid)
             self._rest.worked()
-            report = await parts.reader.session(document, lsid)
+            async with unfolding(parts, len(document)):
+                return await self._told(job, await parts.reader.session(document, lsid), document)
         except ApplianceError as error:
             return self._failed(job, error, document)
+
+    async def _told(self, job: Job, report: SessionReport | None, document: bytes) -> Move:
+        """What becomes of a session by what the appliance told."""
+        parts = self._parts
         elsewhere = report is None and await self._elsewhere(job)
         move = self._read(job, report, document, elsewhere=elsewhere)
         if report is None or move.event != "fetched" or parts.sites[job.lane].product != "rs":

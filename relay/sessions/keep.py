@@ -13,7 +13,7 @@ from relay.core.session_job import after_recording_error
 from relay.core.session_report import SessionReport
 from relay.jobs.handler import OneByOne
 from relay.jobs.ledger import Move
-from relay.sessions.parts import GONE, Parts, delay, stored_report, task_of
+from relay.sessions.parts import GONE, Parts, delay, stored, task_of
 from relay.sessions.ports import Keeper, Recording
 
 log = structlog.get_logger("relay.sessions")
@@ -32,20 +32,25 @@ class Keep(OneByOne):
         """Keep a session's recordings, then let go of its report."""
         parts = self._parts
         if parts.keeper is not None and parts.sites[job.lane].recordings in {"attach", "store"}:
-            report = await stored_report(parts, job)
+            names, ended = await self._recordings(job)
             refused = job.data.get("refused") or []
             done = {*job.data.get("kept", ()), *(name for name, _ in refused)}
-            left = [name for name in _names(report) if name not in done]
+            left = [name for name in names if name not in done]
             if left:
-                await parts.ledger.step(await self._next(parts.keeper, job, left[0], report))
+                await parts.ledger.step(await self._next(parts.keeper, job, left[0], ended))
                 return
             if refused:  # an administrator who has the job tried again has all of these tried again
                 await parts.ledger.step(Move(job, "not kept", data={"refused": None, "code": refused[0][1]}))
                 return
         await parts.ledger.step(Move(job, "kept", data={"tries": None, "code": None}, bodies=GONE))
 
-    async def _next(self, keeper: Keeper, job: Job, name: str, report: SessionReport) -> Move:
-        ended = None if report.ended is None else report.ended.seconds
+    async def _recordings(self, job: Job) -> tuple[list[str], int | None]:
+        """The names of a session's recordings, and when it ended."""
+        async with stored(self._parts, job) as found:
+            report = found.report
+            return list(_names(report)), None if report.ended is None else report.ended.seconds
+
+    async def _next(self, keeper: Keeper, job: Job, name: str, ended: int | None) -> Move:
         row = job.data.get("row", "")
         subject = f"recordings {job.lane}"
         try:

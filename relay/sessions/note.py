@@ -19,7 +19,7 @@ from relay.core.session_job import after_look, after_note_error, before_note
 from relay.core.session_rows import Place
 from relay.jobs.handler import OneByOne
 from relay.jobs.ledger import Move
-from relay.sessions.parts import TROUBLE, Parts, place_of, stored_report
+from relay.sessions.parts import TROUBLE, Parts, place_of, stored
 
 log = structlog.get_logger("relay.sessions")
 
@@ -79,9 +79,12 @@ class Note(OneByOne):
         if event != "noting":
             await parts.ledger.step(_settled(job, event))
             return
-        report = await stored_report(parts, job)
-        text = text_of(journal, report, job.lane, parts.sites[job.lane].template)
+        text = await self._text(job, journal)
         await self._send(await parts.ledger.step(Move(job, event, fields={"attempts": job.attempts + 1})), text)
+
+    async def _text(self, job: Job, journal: Journal) -> str:
+        async with stored(self._parts, job) as found:
+            return text_of(journal, found.report, job.lane, self._parts.sites[job.lane].template)
 
     async def _send(self, job: Job, text: str) -> None:
         parts, (journal, place) = self._parts, _next(job)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -43,6 +44,8 @@ _LISTINGS = {"pra": "AccessSessionListing", "rs": "SupportSessionListing"}
 _REPORTS = {"pra": "AccessSession", "rs": "SupportSession"}
 LARGE = 256 * 1024
 """Bytes of a report from which a thread makes its rows; those of a smaller one take some milliseconds."""
+HUGE = 1024 * 1024
+"""Bytes of a report that waits until no other such one is unfolded: in memory it takes many times its size."""
 T = TypeVar("T")
 _OK = 200
 _SERVER_ERRORS = 500
@@ -109,6 +112,8 @@ class Parts:
     keeper: Keeper | None = None
     room: Callable[[], bool] = lambda: True
     learned: Mapping[str, Learned] = field(default_factory=lambda: {name: Learned() for name in JOURNALS})
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by whoever has a huge report unfolded."""
 
     @property
     def importing(self) -> list[str]:
@@ -175,11 +180,6 @@ async def listing_of(parts: Parts, appliance: str, since: int, seconds: int = 0)
     return await _asked(parts, appliance, _LISTINGS[_product(parts, appliance)], times)
 
 
-async def stored_report(parts: Parts, job: Job) -> SessionReport:
-    """The report of a job that has one, with its surveys, and without what the configuration wants nothing of."""
-    return (await stored(parts, job)).report
-
-
 @dataclass(frozen=True, slots=True)
 class Stored:
     """A report, and whether it is so large that what is made of it is made in a thread."""
@@ -192,23 +192,46 @@ class Stored:
         return await asyncio.to_thread(work) if self.large else work()
 
 
-async def stored(parts: Parts, job: Job) -> Stored:
-    """The report of a job that has one, as `stored_report` gives it."""
-    document = await _body(parts, job, REPORT)
-    report = await parts.reader.session(document, job.data["lsid"])
-    if report is None:
-        raise InternalError(9001, f"the report of the session {job.data['lsid']} holds none")
-    for by in job.data.get("surveys", ()):
-        report = with_surveys(report, by, await parts.reader.surveys(await _body(parts, job, SURVEYS[by]), by))
-    report = without_recordings(report) if parts.sites[job.lane].recordings == "none" else report
-    return Stored(report, len(document) > LARGE)
+@asynccontextmanager
+async def unfolding(parts: Parts, size: int) -> AsyncIterator[None]:
+    """While a report of so many bytes is unfolded: of huge ones one at a time. Keep nothing of it beyond."""
+    if size <= HUGE:
+        yield
+        return
+    async with parts.turn:
+        yield
 
 
-async def _body(parts: Parts, job: Job, name: str) -> bytes:
-    (document,) = await parts.store.bodies([job.id], name)
-    if document is None:
-        raise InternalError(9001, f"the {name} of the session {job.data['lsid']} is not in the store")
-    return document
+@asynccontextmanager
+async def stored(parts: Parts, job: Job) -> AsyncIterator[Stored]:
+    """The report of a job that has one, with its surveys, and without what the configuration wants nothing of.
+
+    Keep nothing of it beyond: of huge ones there is one at a time.
+    """
+    bodies = await _bodies(parts, job)
+    size = sum(map(len, bodies.values()))
+    if size > HUGE:  # whoever waits for its turn holds nothing meanwhile
+        bodies.clear()
+    async with unfolding(parts, size):
+        bodies = bodies or await _bodies(parts, job)
+        report = await parts.reader.session(bodies.pop(REPORT), job.data["lsid"])
+        if report is None:
+            raise InternalError(9001, f"the report of the session {job.data['lsid']} holds none")
+        for by in job.data.get("surveys", ()):
+            report = with_surveys(report, by, await parts.reader.surveys(bodies.pop(SURVEYS[by]), by))
+        report = without_recordings(report) if parts.sites[job.lane].recordings == "none" else report
+        yield Stored(report, size > LARGE)
+
+
+async def _bodies(parts: Parts, job: Job) -> dict[str, bytes]:
+    """The report of a job and those on its surveys."""
+    found: dict[str, bytes] = {}
+    for name in (REPORT, *(SURVEYS[by] for by in job.data.get("surveys", ()))):
+        (document,) = await parts.store.bodies([job.id], name)
+        if document is None:
+            raise InternalError(9001, f"the {name} of the session {job.data['lsid']} is not in the store")
+        found[name] = document
+    return found
 
 
 def _product(parts: Parts, appliance: str) -> str:

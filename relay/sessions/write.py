@@ -41,7 +41,10 @@ class Write(OneByOne):
 
     async def one(self, job: Job) -> None:
         """Write a session as far as it goes now."""
-        found = await stored(self._parts, job)
+        async with stored(self._parts, job) as found:
+            await self._one(job, found)
+
+    async def _one(self, job: Job, found: Stored) -> None:
         rows = self._parts.sites[job.lane].rows
         # The last word on how far it came is the job's, which each step replaces.
         step = _Step(self._parts, job)

@@ -23,7 +23,18 @@ from relay.core.session_report import SessionReport
 from relay.core.session_surveys import surveyed
 from relay.jobs.handler import OneByOne
 from relay.jobs.ledger import Move
-from relay.sessions.parts import BY_HAND, REPORT, SURVEYS, TROUBLE, Parts, report_on, survey_on, unfolding
+from relay.sessions.parts import (
+    BY_HAND,
+    REPORT,
+    SURVEYS,
+    TROUBLE,
+    BusyError,
+    Parts,
+    aside,
+    report_on,
+    survey_on,
+    unfolding,
+)
 from relay.sessions.rest import Rest
 
 log = structlog.get_logger("relay.sessions")
@@ -60,6 +71,8 @@ class Fetch(OneByOne):
             self._rest.worked()
             async with unfolding(parts, len(document)):
                 return await self._told(job, await parts.reader.session(document, lsid), document)
+        except BusyError:
+            return aside(job)
         except ApplianceError as error:
             return self._failed(job, error, document)
 

@@ -13,7 +13,7 @@ from relay.core.session_job import after_recording_error
 from relay.core.session_report import SessionReport
 from relay.jobs.handler import OneByOne
 from relay.jobs.ledger import Move
-from relay.sessions.parts import GONE, Parts, delay, stored, task_of
+from relay.sessions.parts import GONE, BusyError, Parts, aside, delay, stored, task_of
 from relay.sessions.ports import Keeper, Recording
 
 log = structlog.get_logger("relay.sessions")
@@ -32,7 +32,11 @@ class Keep(OneByOne):
         """Keep a session's recordings, then let go of its report."""
         parts = self._parts
         if parts.keeper is not None and parts.sites[job.lane].recordings in {"attach", "store"}:
-            names, ended = await self._recordings(job)
+            try:
+                names, ended = await self._recordings(job)
+            except BusyError:
+                await parts.ledger.step(aside(job))
+                return
             refused = job.data.get("refused") or []
             done = {*job.data.get("kept", ()), *(name for name, _ in refused)}
             left = [name for name in names if name not in done]

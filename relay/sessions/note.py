@@ -19,7 +19,7 @@ from relay.core.session_job import after_look, after_note_error, before_note
 from relay.core.session_rows import Place
 from relay.jobs.handler import OneByOne
 from relay.jobs.ledger import Move
-from relay.sessions.parts import TROUBLE, Parts, place_of, stored
+from relay.sessions.parts import TROUBLE, BusyError, Parts, aside, place_of, stored
 
 log = structlog.get_logger("relay.sessions")
 
@@ -79,7 +79,11 @@ class Note(OneByOne):
         if event != "noting":
             await parts.ledger.step(_settled(job, event))
             return
-        text = await self._text(job, journal)
+        try:
+            text = await self._text(job, journal)
+        except BusyError:
+            await parts.ledger.step(aside(job))
+            return
         await self._send(await parts.ledger.step(Move(job, event, fields={"attempts": job.attempts + 1})), text)
 
     async def _text(self, job: Job, journal: Journal) -> str:

@@ -22,7 +22,7 @@ from relay.core.session_surveys import REPORTS as SURVEY_REPORTS
 from relay.core.session_surveys import with_surveys
 from relay.jobs.conditions import Conditions
 from relay.jobs.holds import Holds
-from relay.jobs.ledger import Ledger
+from relay.jobs.ledger import Ledger, Move
 from relay.jobs.ports import Clock, Store
 from relay.sessions.ports import Appliances, Keeper, Reader, Recordings, Records
 
@@ -46,6 +46,8 @@ LARGE = 256 * 1024
 """Bytes of a report from which a thread makes its rows; those of a smaller one take some milliseconds."""
 HUGE = 1024 * 1024
 """Bytes of a report that waits until no other such one is unfolded: in memory it takes many times its size."""
+PATIENCE = 60.0
+"""Seconds that a job waits for that, before it makes room for others of its stage and comes again."""
 T = TypeVar("T")
 _OK = 200
 _SERVER_ERRORS = 500
@@ -192,14 +194,34 @@ class Stored:
         return await asyncio.to_thread(work) if self.large else work()
 
 
+class BusyError(Exception):
+    """A huge report is at work, and will be for a while: `aside` is the move of a job that finds it so."""
+
+
+def aside(job: Job) -> Move:
+    """The job comes again later, as it is."""
+    return Move(job, "put off", wait=PATIENCE)
+
+
 @asynccontextmanager
 async def unfolding(parts: Parts, size: int) -> AsyncIterator[None]:
-    """While a report of so many bytes is unfolded: of huge ones one at a time. Keep nothing of it beyond."""
+    """While a report of so many bytes is unfolded: of huge ones one at a time. Keep nothing of it beyond.
+
+    Raises:
+        BusyError: it is not its turn within `PATIENCE`. One that waited longer would seem stuck.
+
+    """
     if size <= HUGE:
         yield
         return
-    async with parts.turn:
+    try:
+        await asyncio.wait_for(parts.turn.acquire(), PATIENCE)
+    except TimeoutError:
+        raise BusyError from None
+    try:
         yield
+    finally:
+        parts.turn.release()
 
 
 @asynccontextmanager
@@ -207,6 +229,10 @@ async def stored(parts: Parts, job: Job) -> AsyncIterator[Stored]:
     """The report of a job that has one, with its surveys, and without what the configuration wants nothing of.
 
     Keep nothing of it beyond: of huge ones there is one at a time.
+
+    Raises:
+        BusyError: see `unfolding`.
+
     """
     bodies = await _bodies(parts, job)
     size = sum(map(len, bodies.values()))

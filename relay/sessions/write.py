@@ -17,7 +17,7 @@ from relay.core.session_report import SessionReport
 from relay.core.session_rows import RowSettings, event_rows, lookups, session_row
 from relay.jobs.handler import OneByOne
 from relay.jobs.ledger import Move
-from relay.sessions.parts import Parts, Stored, delay, stored
+from relay.sessions.parts import BusyError, Parts, Stored, aside, delay, stored
 from relay.sessions.rest import Rest
 
 log = structlog.get_logger("relay.sessions")
@@ -41,8 +41,11 @@ class Write(OneByOne):
 
     async def one(self, job: Job) -> None:
         """Write a session as far as it goes now."""
-        async with stored(self._parts, job) as found:
-            await self._one(job, found)
+        try:
+            async with stored(self._parts, job) as found:
+                await self._one(job, found)
+        except BusyError:
+            await self._parts.ledger.step(aside(job))
 
     async def _one(self, job: Job, found: Stored) -> None:
         rows = self._parts.sites[job.lane].rows

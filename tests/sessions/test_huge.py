@@ -8,8 +8,10 @@ from collections.abc import Sequence
 import pytest
 from support.sessionflow import World, in_world
 
+from relay.core.jobs import Job
 from relay.core.session_report import SessionReport
 from relay.core.session_rows import Row
+from relay.jobs.ledger import Move
 from relay.sessions import parts as sessions_parts
 from relay.sessions.parts import stored, unfolding
 
@@ -83,6 +85,39 @@ async def test_who_waits_for_its_turn_holds_nothing(world: World, monkeypatch: p
         assert (asked, waiting.done()) == (1, False)
     assert await waiting == lsid
     assert asked == 2
+
+
+@in_world(sweep=0)
+@pytest.mark.parametrize("stage", ["NOTICED", "FETCHED", "WRITTEN", "NOTED"])
+async def test_no_stage_seems_stuck_while_another_is_at_work(
+    world: World, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    """Whoever does not get its turn comes again later, so that its stage is heard of; and is done in the end."""
+    monkeypatch.setattr(sessions_parts, "HUGE", 0)
+    world.keeps, world.site["recordings"] = True, "attach"
+    lsid, life = world.session(1), world.life()
+    real, aside, holder = life.ledger.step, 0, list[asyncio.Task[bool]]()
+
+    async def stepping(move: Move) -> Job:
+        nonlocal aside
+        moved = await real(move)
+        if moved.state == stage and not holder:
+            holder.append(asyncio.create_task(life.parts.turn.acquire()))  # next in turn, before the next stage
+        aside += move.event == "put off"
+        return moved
+
+    monkeypatch.setattr(life.ledger, "step", stepping)
+    if stage == "NOTICED":
+        holder.append(asyncio.create_task(life.parts.turn.acquire()))
+    await life.inbox.put(world.post(lsid))
+    await life.run(3600)
+    assert (world.state(lsid), life.beats.late(), aside > 20) == (stage, [], True)
+    life.parts.turn.release()
+    await life.run(600)
+    assert world.state(lsid) == "DONE"
+    assert len(world.records.rows) > 1
+    assert world.records.notes_of(lsid) == 1
+    await life.stop()
 
 
 async def _told(parts: sessions_parts.Parts, world: World, lsid: str) -> str:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Final, Literal
 
@@ -273,11 +273,20 @@ def _session_values(report: SessionReport) -> dict[str, str]:
         "recording_download_url": report.recording_download_url,
         "command_shell_recordings": "\n".join(shell_lines(report)),
         "custom_attributes": "\n".join(attribute_lines(report)),
-        "chat_transcript": "\n".join(chat_lines(report)),
-        "system_information": "\n".join(information_lines(report)),
+        "chat_transcript": _lines(chat_lines(report)),
+        "system_information": _lines(information_lines(report)),
         "surveys": "\n".join(survey_lines(report)),
         "details": _json(_whole(asdict(replace(report, events=())))),
     }
+
+
+def _lines(lines: Iterable[str]) -> str:
+    """Lines as one text. In UTF-8 meanwhile: as text, one rare character lets each byte of a long one take four."""
+    whole = bytearray()
+    for line in lines:
+        whole += line.encode("utf-8", "surrogatepass") + b"\n"
+    del whole[-1:]
+    return whole.decode("utf-8", "surrogatepass")
 
 
 def _lead_name(report: SessionReport) -> str:

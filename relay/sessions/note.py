@@ -36,6 +36,7 @@ async def look(parts: Parts, job: Job, journal: Journal, place: Place) -> bool |
 
     Raises:
         ServiceNowError: it could not be asked.
+        StorageError: what was learned is not on disk.
 
     """
     learned, records = parts.learned[journal.name], parts.records[job.lane]
@@ -47,8 +48,20 @@ async def look(parts: Parts, job: Job, journal: Journal, place: Place) -> bool |
         _say_blind(parts, journal)
         return None
     parts.conditions.clear(journal.subject)
-    learned.sight = learned.sight or found
+    if found:
+        learned.sight = True
+        await _remember(parts, journal, place, job)
     return found
+
+
+async def _remember(parts: Parts, journal: Journal, place: Place, job: Job) -> None:
+    """Keep one entry that is surely there, once in each life: a later one gains its sight by it."""
+    learned = parts.learned[journal.name]
+    if not learned.stored:
+        known = mark(job.data["lsid"])
+        learned.noted = (place, known)
+        await parts.store.set_fact(fact_of(journal), [place.table, place.sys_id, known])
+        learned.stored = True
 
 
 class Note(OneByOne):
@@ -103,12 +116,7 @@ class Note(OneByOne):
             return
         await parts.ledger.step(_settled(job, "noted"))
         parts.conditions.clear(_writing(journal))
-        learned = parts.learned[journal.name]
-        if not learned.stored:
-            known = mark(job.data["lsid"])
-            learned.noted = (place, known)
-            await parts.store.set_fact(fact_of(journal), [place.table, place.sys_id, known])
-            learned.stored = True
+        await _remember(parts, journal, place, job)
 
     def _failed(self, job: Job, journal: Journal, error: ServiceNowError) -> Move:
         tries = job.data.get("tries", 0) + 1

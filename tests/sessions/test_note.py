@@ -46,6 +46,17 @@ async def test_a_note_that_was_lost_is_written_again(world: World) -> None:
 
 
 @in_world(sweep=0)
+async def test_a_note_that_was_found_gives_sight_to_later_lives(world: World) -> None:
+    """The only note so far was of unknown outcome and found: the next life knows by it that another one was lost."""
+    one, two = world.session(1), world.session(2)
+    world.records.faults["note"].append("done")
+    await _imported(world, one)
+    world.records.faults["note"].append("lost")
+    await _imported(world, two)
+    assert (world.records.notes_of(one), world.records.notes_of(two)) == (1, 1)
+
+
+@in_world(sweep=0)
 async def test_without_sight_no_note_is_repeated(world: World) -> None:
     """A relay that never saw a note of its own does not take "not found" for "not there"."""
     lsid = world.session(1)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from support.daemon import FAST, world
 
+from relay.sandbox.faults import Fault
+
 
 async def test_the_main_job_end_to_end(tmp_path: Path) -> None:
     """Every record of every kind is answered once, outputs end processed, and the stop is clean."""
@@ -152,15 +154,16 @@ async def test_status_when_no_daemon_answers(tmp_path: Path) -> None:
 async def test_a_second_signal_aborts(tmp_path: Path) -> None:
     """A stop waits for a call under way; a second signal ends it, and the next start answers that call."""
     async with world(tmp_path) as made:
-        made.box.appliance.latency = 45.0
+        for appliance in made.box.appliances.values():
+            appliance.faults.add(Fault("hang", path="/api/command"))
         made.put(1, ["terminate"])
-        await made.until(lambda: True)
         while not any(event == "queue.sending" for event in made.events()):
             await asyncio.to_thread(made.daemon.log.read_text)
         signal_process(made.daemon.pid, signal.SIGTERM)
         await made.manager.until("STOPPING")
         assert await made.daemon.stop() == 0
-        made.box.appliance.latency = 0.0
+        for appliance in made.box.appliances.values():
+            appliance.faults.clear()
         await made.daemon.start()
         await made.answered(1)
         (row,) = [row for row in made.box.servicenow.tables.rows("ecc_queue") if row["response_to"]]

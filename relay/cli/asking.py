@@ -79,7 +79,7 @@ def ask_daemon(
                     raise
                 if time.monotonic() >= until:
                     raise
-            time.sleep(AGAIN)
+            time.sleep(AGAIN)  # nobody tells this process when the relay is back
     except DaemonAway as away:
         say(f"no relay answers at {away}")
         say(

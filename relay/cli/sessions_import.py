@@ -196,7 +196,7 @@ def _wait(order: Order, found: dict[str, Json]) -> None:
             if left <= 0:
                 return
             looks += 1
-            time.sleep(min(LOOK.delay(looks, 1.0), left))
+            time.sleep(min(LOOK.delay(looks, 1.0), left))  # the control socket answers, it does not tell by itself
             appliance = found[waiting[0]]["appliance"]
             some = next(_portions([found[job]["lsid"] for job in waiting if found[job]["appliance"] == appliance]))
             looked = order.ask("sessions standing", some, appliance, patience=AWAY)["sessions"]
